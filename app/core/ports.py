@@ -1,0 +1,168 @@
+"""The doors to the outside world, as the trading rules see them. Implementations live in the layers above."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from app.core.instruments import Exchange
+from app.core.orders import Lane, OrderType, Product, Side, Urgency, Validity
+from app.core.outcomes import PlaceOutcome
+
+
+class Clock(Protocol):
+    """The wall clock. Trading rules never read it: they are given times."""
+
+    def now(self) -> datetime:
+        """Return the present time in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never step back, for deadlines inside one process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """A bell to ring for one command: ids and rank, never contents."""
+
+    command_id: UUID
+    account_id: UUID
+    urgency: Urgency
+    enqueued_at: datetime
+
+    @property
+    def lane(self) -> Lane:
+        """The queue that the bell hangs in."""
+        return self.urgency.lane
+
+
+class Doorbell(Protocol):
+    """Tells workers that a command waits in the database. It may fail: a sweep rings again."""
+
+    async def ring(self, rings: list[Ring]) -> bool:
+        """Ring for the commands; False when Redis was slow or away. Never raises, never blocks long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSession:
+    """Tokens of one login. `expires_at` in UTC. The repr hides the tokens."""
+
+    client_code: str
+    access_token: str
+    refresh_token: str
+    feed_token: str
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"BrokerSession(client_code={self.client_code!r}, expires_at={self.expires_at.isoformat()})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceRequest:
+    """All that a broker needs to place one order."""
+
+    exchange: Exchange
+    trading_symbol: str
+    token: str
+    side: Side
+    quantity: int
+    order_type: OrderType
+    product: Product
+    validity: Validity
+    price: Decimal | None
+    trigger_price: Decimal | None
+    tag: str
+
+
+class BrokerOrderState(StrEnum):
+    """A broker's status words, taken to what they mean for us."""
+
+    WORKING = "WORKING"
+    COMPLETE = "COMPLETE"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    UNRECOGNISED = "UNRECOGNISED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerOrder:
+    """One row of a broker's order book or one frame of its order stream."""
+
+    broker_order_id: str
+    broker_unique_id: str | None
+    tag: str | None
+    exchange: Exchange
+    trading_symbol: str
+    side: Side
+    quantity: int
+    filled_quantity: int
+    average_price: Decimal
+    state: BrokerOrderState
+    raw_status: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerTrade:
+    """One row of a broker's trade book. `traded_at` in UTC; `trade_date` is the exchange's day."""
+
+    broker_order_id: str
+    trade_id: str
+    exchange: Exchange
+    trading_symbol: str
+    side: Side
+    quantity: int
+    price: Decimal
+    traded_at: datetime
+    trade_date: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerPosition:
+    """One row of a broker's positions. `net_quantity` is signed, in units."""
+
+    exchange: Exchange
+    trading_symbol: str
+    token: str
+    product: Product
+    net_quantity: int
+    average_price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funds:
+    """Cash at the broker, in rupees."""
+
+    available: Decimal
+    net: Decimal
+
+
+class Broker(Protocol):
+    """One broker account. Writes end in an outcome; reads return the truth or raise `BrokerUnreadable`."""
+
+    async def login(self) -> BrokerSession:
+        """Log in; raises `LoginRefused`, `BrokerUnreadable` or `PaperGuardError`."""
+
+    async def place(self, session: BrokerSession, request: PlaceRequest, *, deadline: float) -> PlaceOutcome:
+        """Place one order, with one request and no retry; past `deadline` (monotonic) nothing is written."""
+
+    async def order_book(self, session: BrokerSession) -> list[BrokerOrder]:
+        """Return the day's orders."""
+
+    async def trade_book(self, session: BrokerSession) -> list[BrokerTrade]:
+        """Return the day's trades."""
+
+    async def positions(self, session: BrokerSession) -> list[BrokerPosition]:
+        """Return the day's positions."""
+
+    async def funds(self, session: BrokerSession) -> Funds:
+        """Return the account's cash."""
+
+    def order_updates(self, session: BrokerSession) -> AbstractAsyncContextManager[AsyncIterator[BrokerOrder]]:
+        """Open the order stream; iterating ends or raises `BrokerUnreadable` when the connection is lost."""
+
+    async def close(self) -> None:
+        """Close all connections."""

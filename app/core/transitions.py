@@ -1,0 +1,118 @@
+"""The one table of order status changes. Nothing else may decide what follows a status.
+
+Rows that look odd carry a remark: brokers answer late, fills overtake answers, and cancels lose races.
+The diagram in docs/architecture.md is made from this table.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.core.errors import IllegalTransition
+from app.core.orders import OrderStatus
+
+
+class OrderEvent(StrEnum):
+    """What can happen to a saved order."""
+
+    CREATED = "CREATED"
+    CLAIMED = "CLAIMED"
+    ACCEPTED = "ACCEPTED"
+    REFUSED = "REFUSED"
+    NOT_SENT = "NOT_SENT"
+    THROTTLED = "THROTTLED"
+    AMBIGUOUS = "AMBIGUOUS"
+    CLAIM_DIED = "CLAIM_DIED"
+    DEADLINE_PASSED = "DEADLINE_PASSED"
+    PARTIAL_FILL = "PARTIAL_FILL"
+    FULL_FILL = "FULL_FILL"
+    BROKER_REJECTED = "BROKER_REJECTED"
+    BROKER_CANCELLED = "BROKER_CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row: in `status`, on `event`, the order becomes `to`."""
+
+    status: OrderStatus
+    event: OrderEvent
+    to: OrderStatus
+    remark: str = ""
+
+
+_S = OrderStatus
+_E = OrderEvent
+
+TRANSITIONS: tuple[Transition, ...] = (
+    Transition(_S.PENDING, _E.CLAIMED, _S.SUBMITTING),
+    Transition(_S.PENDING, _E.DEADLINE_PASSED, _S.EXPIRED, "seen at the claim: it never reached the broker"),
+    # The claim's own answers.
+    Transition(_S.SUBMITTING, _E.ACCEPTED, _S.PLACED),
+    Transition(_S.SUBMITTING, _E.REFUSED, _S.REJECTED),
+    Transition(_S.SUBMITTING, _E.NOT_SENT, _S.PENDING, "provably never left: may be sent again"),
+    Transition(_S.SUBMITTING, _E.THROTTLED, _S.PENDING, "the broker turned it away unread: may be sent again"),
+    Transition(_S.SUBMITTING, _E.AMBIGUOUS, _S.UNKNOWN),
+    Transition(_S.SUBMITTING, _E.CLAIM_DIED, _S.UNKNOWN, "past send_by: nobody can say whether it was sent"),
+    # Late but first-hand evidence about an order that was given up as unknown.
+    Transition(_S.UNKNOWN, _E.ACCEPTED, _S.PLACED, "the broker's answer or a row with our tag arrived late"),
+    Transition(_S.UNKNOWN, _E.REFUSED, _S.REJECTED, "the broker's own refusal of this attempt arrived late"),
+    Transition(_S.UNKNOWN, _E.NOT_SENT, _S.PENDING, "the claim's only holder proved that it never wrote"),
+    Transition(_S.UNKNOWN, _E.THROTTLED, _S.PENDING, "the broker's own answer to this attempt arrived late"),
+    # The placement answer comes after a fill, cancel or reject was seen on the order socket.
+    Transition(_S.PLACED, _E.ACCEPTED, _S.PLACED, "the order socket was quicker than the answer"),
+    Transition(_S.PARTIALLY_FILLED, _E.ACCEPTED, _S.PARTIALLY_FILLED, "a fill overtook the answer"),
+    Transition(_S.COMPLETE, _E.ACCEPTED, _S.COMPLETE, "the last fill overtook the answer"),
+    Transition(_S.CANCELLED, _E.ACCEPTED, _S.CANCELLED, "a cancel overtook the answer"),
+    Transition(_S.REJECTED, _E.ACCEPTED, _S.REJECTED, "an exchange reject overtook the broker's receipt"),
+    # A claim given up or answered ambiguously after the socket had already told the truth.
+    Transition(_S.PLACED, _E.AMBIGUOUS, _S.PLACED, "the answer was lost, the order socket was not"),
+    Transition(_S.PARTIALLY_FILLED, _E.AMBIGUOUS, _S.PARTIALLY_FILLED, "the answer was lost, its fills were not"),
+    Transition(_S.COMPLETE, _E.AMBIGUOUS, _S.COMPLETE, "the answer was lost, its fills were not"),
+    Transition(_S.CANCELLED, _E.AMBIGUOUS, _S.CANCELLED, "the answer was lost, the cancel was seen"),
+    Transition(_S.REJECTED, _E.AMBIGUOUS, _S.REJECTED, "the answer was lost, the reject was seen"),
+    Transition(_S.UNKNOWN, _E.AMBIGUOUS, _S.UNKNOWN, "the claim was given up before its ambiguous end came in"),
+    # Fills.
+    Transition(_S.PLACED, _E.PARTIAL_FILL, _S.PARTIALLY_FILLED),
+    Transition(_S.PLACED, _E.FULL_FILL, _S.COMPLETE),
+    Transition(_S.PARTIALLY_FILLED, _E.PARTIAL_FILL, _S.PARTIALLY_FILLED),
+    Transition(_S.PARTIALLY_FILLED, _E.FULL_FILL, _S.COMPLETE),
+    Transition(_S.SUBMITTING, _E.PARTIAL_FILL, _S.PARTIALLY_FILLED, "a fill before the placement answer"),
+    Transition(_S.SUBMITTING, _E.FULL_FILL, _S.COMPLETE, "a fill before the placement answer"),
+    Transition(_S.UNKNOWN, _E.PARTIAL_FILL, _S.PARTIALLY_FILLED, "a fill is evidence that it was placed"),
+    Transition(_S.UNKNOWN, _E.FULL_FILL, _S.COMPLETE, "a fill is evidence that it was placed"),
+    Transition(_S.CANCELLED, _E.PARTIAL_FILL, _S.CANCELLED, "traded before the cancel, reported after it"),
+    Transition(_S.CANCELLED, _E.FULL_FILL, _S.COMPLETE, "the cancel lost the race against the last fill"),
+    Transition(_S.REJECTED, _E.PARTIAL_FILL, _S.PARTIALLY_FILLED, "a trade outweighs a reject message"),
+    Transition(_S.REJECTED, _E.FULL_FILL, _S.COMPLETE, "a trade outweighs a reject message"),
+    Transition(_S.EXPIRED, _E.PARTIAL_FILL, _S.EXPIRED, "traded before the close, reported after it"),
+    Transition(_S.EXPIRED, _E.FULL_FILL, _S.COMPLETE, "traded before the close, reported after it"),
+    # The broker's or exchange's own end of the order.
+    Transition(_S.PLACED, _E.BROKER_REJECTED, _S.REJECTED, "a receipt is not an acceptance by the exchange"),
+    Transition(_S.SUBMITTING, _E.BROKER_REJECTED, _S.REJECTED, "the reject overtook the placement answer"),
+    Transition(_S.UNKNOWN, _E.BROKER_REJECTED, _S.REJECTED, "the broker's book shows our tag as rejected"),
+    Transition(_S.PARTIALLY_FILLED, _E.BROKER_REJECTED, _S.CANCELLED, "only the remainder can be refused"),
+    Transition(_S.PLACED, _E.BROKER_CANCELLED, _S.CANCELLED),
+    Transition(_S.PARTIALLY_FILLED, _E.BROKER_CANCELLED, _S.CANCELLED, "what traded stays traded"),
+    Transition(_S.SUBMITTING, _E.BROKER_CANCELLED, _S.CANCELLED, "an IOC can end before its answer arrives"),
+    Transition(_S.UNKNOWN, _E.BROKER_CANCELLED, _S.CANCELLED, "the broker's book shows our tag as cancelled"),
+)
+
+_TABLE = {(row.status, row.event): row for row in TRANSITIONS}
+
+
+def next_status(status: OrderStatus, event: OrderEvent) -> OrderStatus:
+    """Return the status that follows, or raise `IllegalTransition`."""
+    row = _TABLE.get((status, event))
+    if row is None:
+        raise IllegalTransition(status=status, event=event)
+    return row.to
+
+
+def remark(status: OrderStatus, event: OrderEvent) -> str:
+    """Return why an odd row is legal; empty for the ordinary ones."""
+    row = _TABLE.get((status, event))
+    return row.remark if row else ""
+
+
+def sources(event: OrderEvent) -> dict[OrderStatus, OrderStatus]:
+    """Return every status in which `event` is legal, with the status that follows."""
+    return {row.status: row.to for row in TRANSITIONS if row.event is event}
