@@ -1,0 +1,1 @@
+"""Real PostgreSQL and Redis servers, run by the project itself where nobody installed any."""
