@@ -26,7 +26,7 @@ def read_pid(pid_file: Path) -> int | None:
 def command_line(pid: int) -> str:
     """Return the command line of a process, empty when it is gone or a zombie.
 
-    A pid file may outlive its server and its number may belong to a stranger by now, so a live pid alone proves nothing.
+    A pid file may outlive its server and its number may belong to a stranger by now: a live pid alone proves nothing.
     """
     proc = Path(f"/proc/{pid}/cmdline")
     if Path("/proc/self/cmdline").exists():

@@ -1,6 +1,6 @@
 """A real Redis of our own: loopback only, behind a password, nothing kept on disk.
 
-Redis is only the doorbell, the truth is in PostgreSQL, so an embedded Redis that forgets everything at a restart is right.
+Redis is only the doorbell, the truth is in PostgreSQL: an embedded Redis may forget everything at a restart.
 """
 
 import importlib.util
