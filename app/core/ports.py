@@ -60,6 +60,31 @@ class BrokerSession:
         return f"BrokerSession(client_code={self.client_code!r}, expires_at={self.expires_at.isoformat()})"
 
 
+class TokenStore(Protocol):
+    """Where the one session of each account is kept, for all processes."""
+
+    async def get(self, account_id: UUID) -> "StoredTokens | None":
+        """Return the account's live session, or None while it is not logged in."""
+
+    async def mark_dead(self, account_id: UUID, version: int) -> None:
+        """Tell that the broker called this login over; older versions are ignored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTokens:
+    """A session with the number of its login."""
+
+    session: BrokerSession
+    version: int
+
+
+class RatePermits(Protocol):
+    """The shared budget of broker writes."""
+
+    async def take(self, account_id: UUID, *, per_second: int) -> float:
+        """Take one permit; returns 0.0 when granted, else the seconds to wait before asking again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceRequest:
     """All that a broker needs to place one order."""

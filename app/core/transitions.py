@@ -85,6 +85,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.REJECTED, _E.FULL_FILL, _S.COMPLETE, "a trade outweighs a reject message"),
     Transition(_S.EXPIRED, _E.PARTIAL_FILL, _S.EXPIRED, "traded before the close, reported after it"),
     Transition(_S.EXPIRED, _E.FULL_FILL, _S.COMPLETE, "traded before the close, reported after it"),
+    Transition(_S.COMPLETE, _E.FULL_FILL, _S.COMPLETE, "more traded than was ordered: counted, and alarming"),
     # The broker's or exchange's own end of the order.
     Transition(_S.PLACED, _E.BROKER_REJECTED, _S.REJECTED, "a receipt is not an acceptance by the exchange"),
     Transition(_S.SUBMITTING, _E.BROKER_REJECTED, _S.REJECTED, "the reject overtook the placement answer"),

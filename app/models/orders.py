@@ -70,7 +70,8 @@ class OrderRow(Base):
         one_of("urgency", Urgency),
         one_of("status", OrderStatus),
         CheckConstraint("quantity > 0", name="quantity"),
-        CheckConstraint("filled_quantity BETWEEN 0 AND quantity", name="filled_quantity"),
+        # No upper bound: should a broker trade more than was ordered, the truth must still fit in.
+        CheckConstraint("filled_quantity >= 0", name="filled_quantity"),
         CheckConstraint("price > 0", name="price"),
         CheckConstraint("trigger_price > 0", name="trigger_price"),
         # Lists are read newest first: per account, per strategy, or all; UUIDv7 ids sort by time.
@@ -138,6 +139,5 @@ class IdempotencyKeyRow(Base):
     caller: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     body_hash: Mapped[bytes] = mapped_column(LargeBinary)
-    status_code: Mapped[int] = mapped_column(SmallInteger)
     response: Mapped[str]
     created_at: Mapped[Moment] = mapped_column(server_default=func.clock_timestamp())

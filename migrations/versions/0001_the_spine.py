@@ -74,7 +74,6 @@ def upgrade() -> None:
         sa.Column("caller", sa.Text(), nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("body_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("status_code", sa.SmallInteger(), nullable=False),
         sa.Column("response", sa.Text(), nullable=False),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
@@ -262,7 +261,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("urgency IN ('NORMAL', 'HIGH', 'CRITICAL', 'STOP_LOSS')", name=op.f("ck_orders_urgency")),
         sa.CheckConstraint("validity IN ('DAY', 'IOC')", name=op.f("ck_orders_validity")),
-        sa.CheckConstraint("filled_quantity BETWEEN 0 AND quantity", name=op.f("ck_orders_filled_quantity")),
+        sa.CheckConstraint("filled_quantity >= 0", name=op.f("ck_orders_filled_quantity")),
         sa.CheckConstraint("price > 0", name=op.f("ck_orders_price")),
         sa.CheckConstraint("quantity > 0", name=op.f("ck_orders_quantity")),
         sa.CheckConstraint("trigger_price > 0", name=op.f("ck_orders_trigger_price")),

@@ -1,0 +1,96 @@
+"""Broker accounts."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import RowMapping, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.accounts import Account, AccountMode, AccountStatus
+from app.models import BrokerAccountRow, MarketClockRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAccount:
+    """An account with its encrypted credentials. `base_url` None means the mode's ordinary address."""
+
+    account: Account
+    credentials: bytes
+    base_url: str | None
+
+
+class AccountNow(NamedTuple):
+    """How an account and its market stand inside the running transaction."""
+
+    status: AccountStatus
+    market_time: datetime | None
+    trading_day: date | None
+
+
+class AccountRepository:
+    """SQL of the broker_accounts table."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, stored: StoredAccount) -> None:
+        """Insert an account; its name must be new."""
+        account = stored.account
+        await self._connection.execute(
+            insert(BrokerAccountRow).values(
+                id=account.id,
+                name=account.name,
+                broker=account.broker,
+                mode=account.mode,
+                status=account.status,
+                client_code=account.client_code,
+                credentials=stored.credentials,
+                base_url=stored.base_url,
+                market_source=account.market_source,
+                orders_per_second=account.orders_per_second,
+            )
+        )
+
+    async def all(self) -> list[Account]:
+        """Return every account, by name."""
+        rows = await self._connection.execute(select(BrokerAccountRow.__table__).order_by(BrokerAccountRow.name))
+        return [_account(row) for row in rows.mappings()]
+
+    async def by_name(self, name: str) -> Account | None:
+        """Return the account of that name."""
+        query = select(BrokerAccountRow.__table__).where(BrokerAccountRow.name == name)
+        row = (await self._connection.execute(query)).mappings().first()
+        return _account(row) if row else None
+
+    async def stored(self, account_id: UUID) -> StoredAccount | None:
+        """Return an account with its encrypted credentials."""
+        query = select(BrokerAccountRow.__table__).where(BrokerAccountRow.id == account_id)
+        row = (await self._connection.execute(query)).mappings().first()
+        if row is None:
+            return None
+        return StoredAccount(account=_account(row), credentials=row["credentials"], base_url=row["base_url"])
+
+    async def now(self, account_id: UUID) -> AccountNow | None:
+        """Return the account's status and the time of its market."""
+        query = (
+            select(BrokerAccountRow.status, MarketClockRow.market_time, MarketClockRow.trading_day)
+            .outerjoin(MarketClockRow, MarketClockRow.source == BrokerAccountRow.market_source)
+            .where(BrokerAccountRow.id == account_id)
+        )
+        row = (await self._connection.execute(query)).first()
+        return AccountNow(AccountStatus(row[0]), row[1], row[2]) if row else None
+
+
+def _account(row: RowMapping) -> Account:
+    return Account(
+        id=row["id"],
+        name=row["name"],
+        broker=row["broker"],
+        mode=AccountMode(row["mode"]),
+        status=AccountStatus(row["status"]),
+        client_code=row["client_code"],
+        market_source=row["market_source"],
+        orders_per_second=row["orders_per_second"],
+    )

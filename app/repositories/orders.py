@@ -1,0 +1,258 @@
+"""Orders: saving them, and reading them back."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import RowMapping, TextClause, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.orders import Order, OrderIntent, OrderStatus, OrderType, Product, Side, Stages, Urgency, Validity
+from app.models import OrderEventRow, OrderRow
+from app.repositories.idempotency import StoredAnswer
+
+
+class DuplicateClientOrderId(Exception):
+    """The account has an order with this client order id already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewOrder:
+    """All that is known of an order when it is saved, with the answer that its caller will get."""
+
+    id: UUID
+    command_id: UUID
+    intent: OrderIntent
+    tag: str
+    trading_day: date
+    market_time: datetime
+    received_at: datetime
+    answer: StoredAnswer
+
+
+class OrderFilter(NamedTuple):
+    """Which orders to list; None means any. `before` is the id of the last order of the page before."""
+
+    account_id: UUID | None = None
+    status: OrderStatus | None = None
+    instrument_id: UUID | None = None
+    strategy_id: UUID | None = None
+    side: Side | None = None
+    trading_day: date | None = None
+    before: UUID | None = None
+
+
+class TimelineEvent(NamedTuple):
+    """One recorded event of an order."""
+
+    at: datetime
+    event: str
+    status: OrderStatus
+    actor: str
+    detail: dict[str, str]
+
+
+class LockedOrder(NamedTuple):
+    """What a fill or a broker's update needs to know of an order that this transaction has locked."""
+
+    id: UUID
+    account_id: UUID
+    strategy_id: UUID | None
+    instrument_id: UUID
+    product: Product
+    side: Side
+    quantity: int
+    filled_quantity: int
+    status: OrderStatus
+    broker_order_id: str | None
+    tag: str
+
+
+# One statement, one round trip: the key first, and nothing else unless the key is new. `ring_after` gives the
+# doorbell two seconds before the sweep rings too.
+_SAVE = text("""
+WITH fresh AS (
+  INSERT INTO idempotency_keys (caller, key, body_hash, response)
+  VALUES (:caller, :key, :body_hash, :response)
+  ON CONFLICT (caller, key) DO NOTHING
+  RETURNING 1
+), saved AS (
+  INSERT INTO orders (id, account_id, client_order_id, tag, caller, strategy_id, instrument_id, side, quantity,
+    order_type, product, validity, urgency, price, trigger_price, deadline, status, filled_quantity, trading_day,
+    market_time, received_at)
+  SELECT CAST(:id AS uuid), CAST(:account_id AS uuid), CAST(:client_order_id AS text), CAST(:tag AS text),
+    CAST(:caller AS text), CAST(:strategy_id AS uuid), CAST(:instrument_id AS uuid), CAST(:side AS text),
+    CAST(:quantity AS bigint), CAST(:order_type AS text), CAST(:product AS text), CAST(:validity AS text),
+    CAST(:urgency AS text), CAST(:price AS numeric), CAST(:trigger_price AS numeric),
+    CAST(:deadline AS timestamptz), 'PENDING', 0, CAST(:trading_day AS date), CAST(:market_time AS timestamptz),
+    CAST(:received_at AS timestamptz)
+  FROM fresh
+  RETURNING id
+), command AS (
+  INSERT INTO order_commands (id, order_id, account_id, kind, state, urgency, band, attempt, ring_after)
+  SELECT CAST(:command_id AS uuid), id, CAST(:account_id AS uuid), 'PLACE', 'PENDING', CAST(:urgency AS text),
+    CAST(:band AS smallint), 0, clock_timestamp() + interval '2 seconds'
+  FROM saved
+), event AS (
+  INSERT INTO order_events (order_id, event, status, actor)
+  SELECT id, 'CREATED', 'PENDING', CAST(:caller AS text) FROM saved
+)
+SELECT count(*) FROM saved
+""")
+
+_LOCK = """
+SELECT id, account_id, strategy_id, instrument_id, product, side, quantity, filled_quantity, status,
+  broker_order_id, tag
+FROM orders WHERE account_id = :account_id AND {condition}
+ORDER BY id FOR UPDATE
+"""
+_LOCK_BY_BROKER_ID = text(_LOCK.format(condition="broker_order_id = ANY(CAST(:values AS text[]))"))
+_LOCK_BY_TAG = text(_LOCK.format(condition="tag = ANY(CAST(:values AS text[]))"))
+
+
+class OrderRepository:
+    """SQL of the orders and order_events tables; `CommandRepository` moves orders on."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def save(self, new: NewOrder) -> bool:
+        """Save order, command, event and answer at once; false where the idempotency key was used before.
+
+        Raises `DuplicateClientOrderId` where the account has this client order id under another key.
+        """
+        intent = new.intent
+        params = {
+            "caller": new.answer.caller,
+            "key": new.answer.key,
+            "body_hash": new.answer.body_hash,
+            "response": new.answer.response,
+            "id": new.id,
+            "command_id": new.command_id,
+            "account_id": intent.account_id,
+            "client_order_id": intent.client_order_id,
+            "tag": new.tag,
+            "strategy_id": intent.strategy_id,
+            "instrument_id": intent.instrument_id,
+            "side": intent.side.value,
+            "quantity": intent.quantity,
+            "order_type": intent.order_type.value,
+            "product": intent.product.value,
+            "validity": intent.validity.value,
+            "urgency": intent.urgency.value,
+            "band": intent.urgency.band,
+            "price": intent.price,
+            "trigger_price": intent.trigger_price,
+            "deadline": intent.deadline,
+            "trading_day": new.trading_day,
+            "market_time": new.market_time,
+            "received_at": new.received_at,
+        }
+        try:
+            return int((await self._connection.execute(_SAVE, params)).scalar_one()) == 1
+        except IntegrityError as error:
+            if "uq_orders_account_id_client_order_id" in str(error.orig) or "uq_orders_account_id_tag" in str(
+                error.orig
+            ):
+                raise DuplicateClientOrderId(intent.client_order_id) from error
+            raise
+
+    async def get(self, order_id: UUID) -> Order | None:
+        """Return one order."""
+        query = select(OrderRow.__table__).where(OrderRow.id == order_id)
+        row = (await self._connection.execute(query)).mappings().first()
+        return _order(row) if row else None
+
+    async def page(self, wanted: OrderFilter, *, limit: int) -> list[Order]:
+        """Return orders, newest first."""
+        query = select(OrderRow.__table__).order_by(OrderRow.id.desc()).limit(limit)
+        for column, value in (
+            (OrderRow.account_id, wanted.account_id),
+            (OrderRow.status, wanted.status),
+            (OrderRow.instrument_id, wanted.instrument_id),
+            (OrderRow.strategy_id, wanted.strategy_id),
+            (OrderRow.side, wanted.side),
+            (OrderRow.trading_day, wanted.trading_day),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        if wanted.before is not None:
+            query = query.where(OrderRow.id < wanted.before)
+        return [_order(row) for row in (await self._connection.execute(query)).mappings()]
+
+    async def timeline(self, order_id: UUID) -> list[TimelineEvent]:
+        """Return what happened to an order, oldest first."""
+        query = (
+            select(
+                OrderEventRow.at, OrderEventRow.event, OrderEventRow.status, OrderEventRow.actor, OrderEventRow.detail
+            )
+            .where(OrderEventRow.order_id == order_id)
+            .order_by(OrderEventRow.id)
+        )
+        rows = await self._connection.execute(query)
+        return [TimelineEvent(r.at, r.event, OrderStatus(r.status), r.actor, r.detail) for r in rows]
+
+    async def lock_by_broker_id(self, account_id: UUID, broker_order_ids: list[str]) -> list[LockedOrder]:
+        """Lock and return the account's orders with these broker order ids."""
+        return await self._lock(_LOCK_BY_BROKER_ID, account_id, broker_order_ids)
+
+    async def lock_by_tag(self, account_id: UUID, tags: list[str]) -> list[LockedOrder]:
+        """Lock and return the account's orders with these tags."""
+        return await self._lock(_LOCK_BY_TAG, account_id, tags)
+
+    async def _lock(self, query: TextClause, account_id: UUID, values: list[str]) -> list[LockedOrder]:
+        rows = await self._connection.execute(query, {"account_id": account_id, "values": values})
+        return [
+            LockedOrder(
+                **{
+                    **row,
+                    "product": Product(row["product"]),
+                    "side": Side(row["side"]),
+                    "status": OrderStatus(row["status"]),
+                }
+            )
+            for row in rows.mappings()
+        ]
+
+
+def _order(row: RowMapping) -> Order:
+    average: Decimal | None = row["average_price"]
+    return Order(
+        id=row["id"],
+        intent=OrderIntent(
+            account_id=row["account_id"],
+            client_order_id=row["client_order_id"],
+            instrument_id=row["instrument_id"],
+            side=Side(row["side"]),
+            quantity=row["quantity"],
+            order_type=OrderType(row["order_type"]),
+            product=Product(row["product"]),
+            validity=Validity(row["validity"]),
+            urgency=Urgency(row["urgency"]),
+            price=row["price"],
+            trigger_price=row["trigger_price"],
+            deadline=row["deadline"],
+            strategy_id=row["strategy_id"],
+        ),
+        tag=row["tag"],
+        status=OrderStatus(row["status"]),
+        status_reason=row["status_reason"],
+        broker_order_id=row["broker_order_id"],
+        filled_quantity=row["filled_quantity"],
+        average_price=average,
+        trading_day=row["trading_day"],
+        market_time=row["market_time"],
+        stages=Stages(
+            received=row["received_at"],
+            saved=row["saved_at"],
+            rung=row["rung_at"],
+            claimed=row["claimed_at"],
+            sent=row["sent_at"],
+            acknowledged=row["acknowledged_at"],
+            first_fill=row["first_fill_at"],
+            done=row["done_at"],
+        ),
+    )

@@ -1,0 +1,73 @@
+"""One unit of work is one transaction. This file holds the only commit, and rolling back is the default."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.infra.transactions import transaction_marked_open
+from app.repositories.accounts import AccountRepository
+from app.repositories.commands import CommandRepository
+from app.repositories.fills import FillRepository
+from app.repositories.idempotency import IdempotencyRepository
+from app.repositories.instruments import InstrumentRepository
+from app.repositories.leases import Lease, LeaseRepository
+from app.repositories.market import MarketRepository
+from app.repositories.orders import OrderRepository
+from app.repositories.positions import PositionRepository
+from app.repositories.replays import ReplayRepository
+from app.repositories.sessions import SessionRepository
+from app.repositories.strategies import StrategyRepository
+from app.repositories.users import UserRepository
+
+
+class Transaction:
+    """The repositories over one connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.accounts = AccountRepository(connection)
+        self.commands = CommandRepository(connection)
+        self.fills = FillRepository(connection)
+        self.idempotency = IdempotencyRepository(connection)
+        self.instruments = InstrumentRepository(connection)
+        self.leases = LeaseRepository(connection)
+        self.market = MarketRepository(connection)
+        self.orders = OrderRepository(connection)
+        self.positions = PositionRepository(connection)
+        self.replays = ReplayRepository(connection)
+        self.sessions = SessionRepository(connection)
+        self.strategies = StrategyRepository(connection)
+        self.users = UserRepository(connection)
+
+
+class UnitOfWork:
+    """Opens transactions on one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a transaction; it commits where the block ends well, and rolls back otherwise."""
+        with transaction_marked_open():
+            async with self._engine.connect() as connection:
+                yield Transaction(connection)
+                await connection.commit()
+
+    @asynccontextmanager
+    async def fenced(self, lease: Lease) -> AsyncIterator[Transaction]:
+        """Open a transaction of a leader: raises `LeaseLost` unless the lease still holds, and keeps it until the end."""
+        async with self.transaction() as tx:
+            await tx.leases.assert_held(lease)
+            yield tx
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Transaction]:
+        """Open a connection on which each statement is its own transaction: one round trip instead of three."""
+        async with self._autocommit.connect() as connection:
+            yield Transaction(connection)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
