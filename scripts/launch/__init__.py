@@ -1,0 +1,1 @@
+"""Starts everything on one machine, watches a replay, and stops everything again."""

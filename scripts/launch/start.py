@@ -1,0 +1,112 @@
+"""The order of a start and of a stop: secrets, ports, servers, database, processes; and all of it back again."""
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.launch.commands import AppCommands
+from scripts.launch.console import Console, LaunchError
+from scripts.launch.health import wait_until_ready
+from scripts.launch.keys import load_keys
+from scripts.launch.pm2 import Pm2
+from scripts.launch.ports import settle_ports
+from scripts.launch.servers import Servers
+
+LOG_BYTES_MAX = 20_000_000
+ERRORED = "errored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What a start leaves behind for the work that follows."""
+
+    app: AppCommands
+    api_url: str
+
+
+@contextmanager
+def everything(root: Path, environment: Mapping[str, str], console: Console) -> Iterator[Running]:
+    """Start everything, and stop everything at the end, however the end comes.
+
+    Raises:
+        LaunchError: a step failed, or another start of this checkout runs.
+        EmbeddedServerError: PostgreSQL or Redis cannot be started.
+    """
+    begun = time.monotonic()
+    data_dir = root / "data"
+    with _only_one(data_dir / "run.lock"):
+        servers = Servers(data_dir, environment)
+        pm2 = Pm2(root, environment)
+        if pm2.daemon_pid is not None:
+            console.say("stopping what an earlier start left running")
+            pm2.stop()
+        _rotate(root / "logs")
+        settings = {**environment, **load_keys(data_dir / "secrets.env", environment)}
+        ports = settle_ports(data_dir / "ports.json", environment=environment, ours=servers.running(), say=console.say)
+        settings |= {"SAUDA_API_PORT": str(ports["api"]), "SAUDA_EXCHANGE_PORT": str(ports["exchange"])}
+        pm2 = Pm2(root, settings)
+        try:
+            settings |= servers.start(ports, console.say)
+            app = AppCommands(root, settings)
+            _prepare(app, console)
+            pm2 = Pm2(root, settings)
+            pm2.start()
+            wait_until_ready(ports["api"], say=console.say, failed=lambda: _given_up(pm2))
+            console.say(f"ready after {time.monotonic() - begun:.1f} s; the processes' logs are in logs/")
+            yield Running(app=app, api_url=f"http://127.0.0.1:{ports['api']}")
+        finally:
+            _stop(pm2, servers, console)
+
+
+def _prepare(app: AppCommands, console: Console) -> None:
+    """Bring the database up to date, with a first administrator and the sample's instruments in it."""
+    console.say("bringing the database up to date")
+    app.step("migrate")
+    created = app.step("admin", "create", "--if-none")
+    if created:
+        console.say(created)
+    app.step("sample", "load")
+
+
+def _stop(pm2: Pm2, servers: Servers, console: Console) -> None:
+    # From here on a second Ctrl-C must not leave half of it running. Each step has its own time-out.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    console.say("stopping")
+    try:
+        pm2.stop()
+    finally:
+        servers.stop()
+
+
+def _given_up(pm2: Pm2) -> list[str]:
+    return [name for name, copies in pm2.processes().items() if any(status == ERRORED for _, status in copies)]
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            message = (
+                f"already running in this checkout: stop it first with Ctrl-C there, or: kill {lock.read().strip()}"
+            )
+            raise LaunchError(message) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _rotate(logs: Path) -> None:
+    """Keep one older generation of each log that has grown large, so that logs stay bounded over many starts."""
+    for log in logs.glob("*.log"):
+        if log.stat().st_size > LOG_BYTES_MAX:
+            log.replace(log.with_suffix(".log.1"))
