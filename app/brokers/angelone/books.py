@@ -1,0 +1,155 @@
+"""The rows of SmartAPI's books. One row that cannot be understood makes the whole read unreadable."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+
+from app.brokers.angelone.requests import PRODUCTS
+from app.brokers.angelone.values import (
+    Malformed,
+    clock_time,
+    count,
+    identifier,
+    in_utc,
+    mapping,
+    number,
+    optional_identifier,
+    price,
+    rows,
+    text,
+    whole,
+)
+from app.core.instruments import Exchange
+from app.core.orders import Product, Side
+from app.core.ports import BrokerOrder, BrokerOrderState, BrokerPosition, BrokerTrade, Funds
+
+_PRODUCTS_BY_NAME = {name: product for product, name in PRODUCTS.items()}
+
+STATES = {
+    "validation pending": BrokerOrderState.WORKING,
+    "open pending": BrokerOrderState.WORKING,
+    "pending": BrokerOrderState.WORKING,
+    "after market order req received": BrokerOrderState.WORKING,
+    "modify after market order req received": BrokerOrderState.WORKING,
+    "open": BrokerOrderState.WORKING,
+    "trigger pending": BrokerOrderState.WORKING,
+    "modify pending": BrokerOrderState.WORKING,
+    "modified": BrokerOrderState.WORKING,
+    "complete": BrokerOrderState.COMPLETE,
+    "cancelled": BrokerOrderState.CANCELLED,
+    "cancelled after market order": BrokerOrderState.CANCELLED,
+    "rejected": BrokerOrderState.REJECTED,
+}
+
+
+def order_state(status: str) -> BrokerOrderState:
+    """Return what a status text means; a text that no source lists is UNRECOGNISED, never a guess."""
+    return STATES.get(" ".join(status.lower().split()), BrokerOrderState.UNRECOGNISED)
+
+
+def parse_orders(data: object) -> list[BrokerOrder]:
+    """Return the rows of an order book; raises `Malformed`."""
+    return [parse_order(row) for row in rows(data, "order book")]
+
+
+def parse_order(row: Mapping[str, object], *, status_fallback: str = "") -> BrokerOrder:
+    """Return one order of the book, the details or the stream; raises `Malformed`.
+
+    `orderstatus` goes before `status`: a changed stop order can show `modified` in the one and `trigger pending` in
+    the other, and the first is where it stands.
+    """
+    raw_status = text(row, "orderstatus") or text(row, "status") or status_fallback
+    filled = count(row, "filledshares")
+    return BrokerOrder(
+        broker_order_id=identifier(row, "orderid"),
+        broker_unique_id=optional_identifier(row, "uniqueorderid"),
+        tag=optional_identifier(row, "ordertag"),
+        exchange=_exchange(row),
+        trading_symbol=identifier(row, "tradingsymbol"),
+        side=_side(row),
+        quantity=count(row, "quantity"),
+        filled_quantity=filled,
+        average_price=_average_price(row, filled),
+        state=order_state(raw_status),
+        raw_status=raw_status,
+        text=text(row, "text"),
+    )
+
+
+def parse_details(data: object, broker_unique_id: str) -> BrokerOrder:
+    """Return the order of a details call, once it is the one asked for; raises `Malformed`."""
+    order = parse_order(mapping(data, "details"))
+    if order.broker_unique_id != broker_unique_id:
+        raise Malformed("details are of another order")
+    return order
+
+
+def parse_trades(data: object, trade_date: date) -> list[BrokerTrade]:
+    """Return the rows of a trade book, whose times are of the given day; raises `Malformed`."""
+    return [_trade(row, trade_date) for row in rows(data, "trade book")]
+
+
+def parse_positions(data: object) -> list[BrokerPosition]:
+    """Return the rows of the positions; raises `Malformed`."""
+    return [_position(row) for row in rows(data, "positions")]
+
+
+def parse_funds(data: object) -> Funds:
+    """Return the account's cash; raises `Malformed`."""
+    limits = mapping(data, "funds")
+    return Funds(available=number(limits, "availablecash"), net=number(limits, "net"))
+
+
+def _trade(row: Mapping[str, object], trade_date: date) -> BrokerTrade:
+    quantity = count(row, "fillsize")
+    if quantity == 0:
+        raise Malformed("fillsize is zero")
+    return BrokerTrade(
+        broker_order_id=identifier(row, "orderid"),
+        trade_id=identifier(row, "fillid"),
+        exchange=_exchange(row),
+        trading_symbol=identifier(row, "tradingsymbol"),
+        side=_side(row),
+        quantity=quantity,
+        price=price(row, "fillprice"),
+        traded_at=in_utc(trade_date, clock_time(row.get("filltime"), "filltime"), "filltime"),
+        trade_date=trade_date,
+    )
+
+
+def _position(row: Mapping[str, object]) -> BrokerPosition:
+    return BrokerPosition(
+        exchange=_exchange(row),
+        trading_symbol=identifier(row, "tradingsymbol"),
+        token=identifier(row, "symboltoken"),
+        product=_product(row),
+        net_quantity=whole(row, "netqty"),
+        average_price=price(row, "avgnetprice"),
+    )
+
+
+def _average_price(row: Mapping[str, object], filled: int) -> Decimal:
+    if filled == 0 and row.get("averageprice") in (None, ""):
+        return Decimal(0)
+    return price(row, "averageprice")
+
+
+def _exchange(row: Mapping[str, object]) -> Exchange:
+    try:
+        return Exchange(identifier(row, "exchange"))
+    except ValueError:
+        raise Malformed("exchange is not one that we know") from None
+
+
+def _side(row: Mapping[str, object]) -> Side:
+    try:
+        return Side(identifier(row, "transactiontype"))
+    except ValueError:
+        raise Malformed("transactiontype is neither BUY nor SELL") from None
+
+
+def _product(row: Mapping[str, object]) -> Product:
+    product = _PRODUCTS_BY_NAME.get(identifier(row, "producttype"))
+    if product is None:
+        raise Malformed("producttype is not one that we know")
+    return product

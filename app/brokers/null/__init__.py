@@ -1,0 +1,1 @@
+"""A broker for measurements: it takes every order at once and trades none."""
