@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.infra.embedded.postgres_home import PostgresHome, find_home
 from app.infra.embedded.processes import (
+    BACKGROUND,
     POLL_S,
     EmbeddedServerError,
     command_line,
@@ -153,7 +154,7 @@ class EmbeddedPostgres:
             self._pid_file.write_text("\n".join([str(IMPOSSIBLE_PID), *lines[1:]]))
 
     def _spawn(self) -> int:
-        """Start the server process in the background and return its id: init's child, it outlives us as it should."""
+        """Start the server process in the background and return its id."""
         settings = {
             "port": str(self._port),
             "listen_addresses": "127.0.0.1",
@@ -169,8 +170,7 @@ class EmbeddedPostgres:
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
-            background = ["sh", "-c", '"$@" </dev/null >&2 & echo $!', "sh", *command]
-            return int(self.home.user.run(background, timeout_s=COMMAND_TIMEOUT_S, stderr=log).stdout)
+            return int(self.home.user.run([*BACKGROUND, *command], timeout_s=COMMAND_TIMEOUT_S, stderr=log).stdout)
 
     def _ready(self) -> bool:
         return self.pid is not None and self._pid_file_line(STATUS_LINE) == "ready"

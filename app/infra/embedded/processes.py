@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+BACKGROUND = ("sh", "-c", '"$@" </dev/null >&2 & echo $!', "sh")
+"""Put before a command, starts it in the background and prints its id: init's child, it outlives us as it should."""
+
 POLL_S = 0.02
 """Pause between two looks at a server that starts or stops; a start takes about half a second."""
 

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from app.infra.embedded.processes import (
+    BACKGROUND,
     EmbeddedServerError,
     command_line,
     end_process,
@@ -74,14 +75,9 @@ class EmbeddedRedis:
         if self.pid is not None:
             self.stop()  # alive, but on another port or deaf: a fresh one is as good, nothing is stored in it
         self._write_configuration(password)
-        subprocess.run(
-            [str(redis_server_path()), str(self._dir / "redis.conf")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        if not wait_until(lambda: self._answers(password), timeout_s=START_TIMEOUT_S):
+        pid = self._spawn()
+        wait_until(lambda: self._answers(password) or not command_line(pid), timeout_s=START_TIMEOUT_S)
+        if not self._answers(password):
             message = f"Redis did not start on port {self._port}: {last_lines(self.log)} (log: {self.log})"
             raise EmbeddedServerError(message)
         return url
@@ -97,6 +93,17 @@ class EmbeddedRedis:
             end_process(pid, polite=signal.SIGTERM, firm=signal.SIGKILL, timeout_s=STOP_TIMEOUT_S)
         self._pid_file.unlink(missing_ok=True)
 
+    def _spawn(self) -> int:
+        started = subprocess.run(
+            [*BACKGROUND, str(redis_server_path()), str(self._dir / "redis.conf")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=True,
+            start_new_session=True,
+        )
+        return int(started.stdout)
+
     def _password(self) -> str:
         path = self._dir / "password"
         if not path.exists():
@@ -110,7 +117,6 @@ class EmbeddedRedis:
             f"port {self._port}",
             f"requirepass {password}",
             "protected-mode yes",
-            "daemonize yes",
             'save ""',
             "appendonly no",
             "maxmemory-policy noeviction",
