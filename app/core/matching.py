@@ -79,9 +79,7 @@ def match(price: Decimal, available: int | None, orders: Sequence[WorkingOrder])
         triggered = armed.triggered and not order.triggered
         if quantity or cancelled or triggered:
             matches.append(
-                Match(
-                    order_id=order.order_id, quantity=quantity, price=price, triggered=triggered, cancelled=cancelled
-                )
+                Match(order_id=order.order_id, quantity=quantity, price=price, triggered=triggered, cancelled=cancelled)
             )
     return MatchResult(matches=tuple(matches), available=available)
 
