@@ -91,8 +91,8 @@ async def _idle_latencies_ms() -> list[float]:
         for number in range(IDLE_JOBS + WARM_UP_JOBS):
             rung_ns.append(time.monotonic_ns())
             await doorbell.ring([_bell()])
+            await asyncio.sleep(IDLE_GAP_S)  # looking sooner would take the cores from what is measured
             await _until(lambda due=number: _has_started(redis, due + 1))
-            await asyncio.sleep(IDLE_GAP_S)
         started_ns = [int(value) for value in await redis.lrange(STARTED_KEY, 0, -1)]
     waits = [(started - rung) / 1e6 for rung, started in zip(rung_ns, started_ns, strict=True)]
     _say(f"idle: {IDLE_JOBS} jobs one by one, slowest {max(waits[WARM_UP_JOBS:]):.2f} ms")
