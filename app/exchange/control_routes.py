@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
+from app.core.errors import SaudaError
 from app.exchange.control_requests import read_account, read_faults, read_prints, read_step
 from app.exchange.faults import Faults
 from app.exchange.fields import BadField, Json, choice, parse_object
@@ -18,6 +19,8 @@ from app.exchange.wire import Endpoint, RequestTooLarge, json_response, read_bod
 from app.exchange.witness import summarise, testify
 
 CONTROL_BODY_BYTES_MAX = 4 * 1024 * 1024
+
+_STATUS: dict[type[SaudaError], int] = {RequestTooLarge: 413, BadField: 422, AccountConflict: 409, StepConflict: 409}
 
 type ControlHandler = Callable[[dict[str, Json], str], Json | Response]
 
@@ -106,18 +109,14 @@ class ControlRoutes:
         async def answer(request: Request) -> Response:
             if not hmac.compare_digest(request.headers.get("x-control-key", "").encode(), self._control_key):
                 return PlainTextResponse("Not Found", status_code=404)
+            client = request.path_params.get("client_code", "")
+            if client and client not in self._market.accounts:
+                return _problem(404, "no_such_client", f"there is no account {client}")
             try:
                 body = await read_body(request, CONTROL_BODY_BYTES_MAX)
-                client = request.path_params.get("client_code", "")
-                if client and client not in self._market.accounts:
-                    return _problem(404, "no_such_client", f"there is no account {client}")
                 content = handler(parse_object(body) if body else {}, client)
-            except RequestTooLarge as error:
-                return _problem(413, error.code, str(error))
-            except BadField as error:
-                return _problem(422, error.code, str(error))
-            except (AccountConflict, StepConflict) as error:
-                return _problem(409, error.code, str(error))
+            except (RequestTooLarge, BadField, AccountConflict, StepConflict) as error:
+                return _problem(_STATUS[type(error)], error.code, str(error))
             except ClientDisconnect:
                 return Response()
             return content if isinstance(content, Response) else json_response(content)

@@ -17,7 +17,7 @@ class FaultKind(StrEnum):
     DROP_AFTER_ACCEPT = "drop_after_accept"
     DROP_BEFORE_ACCEPT = "drop_before_accept"
     THROTTLE_403 = "throttle_403"
-    TOKEN_EXPIRED = "token_expired"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105  a name, not a secret
     MALFORMED_BODY = "malformed_body"
     DROP_UPDATE = "drop_update"
     DUPLICATE_UPDATE = "duplicate_update"

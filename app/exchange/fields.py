@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from app.core.errors import SaudaError
 
-type Json = None | bool | int | float | str | list[Json] | dict[str, Json]
+type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 
 TEXT_MAX = 64
 NUMBER_CHARACTERS_MAX = 24

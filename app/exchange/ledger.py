@@ -28,20 +28,27 @@ from app.exchange.ledger_rows import (
     trade_from,
     trade_row,
 )
-from app.exchange.ledger_schema import SCHEMA
-from app.exchange.orders import TERMINAL_STATES, OrderHappening, PaperOrder, PaperTrade
+from app.exchange.ledger_schema import COUNTS, SCHEMA, WORKING_ORDERS
+from app.exchange.orders import OrderHappening, PaperOrder, PaperTrade
 from app.exchange.prices import Candle, LastPrice
 
 LEDGER_MODE = 0o600
 """The file holds the paper accounts' PINs and secrets."""
-
-_TERMINAL_WORDS = ", ".join(f"'{state}'" for state in sorted(TERMINAL_STATES))
 
 
 class LedgerFailed(SaudaError):
     """The ledger cannot be read or written. Memory may be ahead of the file: the process must end and start anew."""
 
     code = "ledger_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastNumbers:
+    """The highest arrival number, rank and trade id that were given out."""
+
+    order: int
+    rank: int
+    trade: int
 
 
 @dataclass(slots=True)
@@ -131,11 +138,7 @@ class Ledger:
     def accounts(self) -> list[Account]:
         """Return all accounts, with their counters and positions made anew from orders and trades."""
         accounts = {row["client_code"]: account_from(row) for row in self.read("SELECT * FROM accounts")}
-        counts = (
-            "SELECT client_code, count(*) AS orders,"
-            f" count(*) FILTER (WHERE state IN ({_TERMINAL_WORDS})) AS terminal FROM orders GROUP BY client_code"
-        )
-        for row in self.read(counts):
+        for row in self.read(COUNTS):
             account = accounts[row["client_code"]]
             account.orders, account.terminal = row["orders"], row["terminal"]
         for row in self._db.execute("SELECT * FROM trades ORDER BY trade_id"):
@@ -144,13 +147,12 @@ class Ledger:
 
     def working_orders(self) -> list[PaperOrder]:
         """Return the orders that can still trade, by arrival."""
-        sql = f"SELECT * FROM orders WHERE state NOT IN ({_TERMINAL_WORDS}) ORDER BY number"
-        return [order_from(row) for row in self.read(sql)]
+        return [order_from(row) for row in self.read(WORKING_ORDERS)]
 
-    def orders_of(self, client_code: str, day: date) -> list[PaperOrder]:
-        """Return a client's orders of an exchange day, by arrival."""
-        sql = "SELECT * FROM orders WHERE client_code = ? AND day = ? ORDER BY number"
-        return [order_from(row) for row in self.read(sql, client_code, day.isoformat())]
+    def order_ids_of(self, client_code: str, day: date) -> list[str]:
+        """Return the ids of a client's orders of an exchange day, by arrival."""
+        sql = "SELECT order_id FROM orders WHERE client_code = ? AND day = ? ORDER BY number"
+        return [row["order_id"] for row in self.read(sql, client_code, day.isoformat())]
 
     def order_by_unique_id(self, client_code: str, unique_id: str) -> PaperOrder | None:
         """Return a client's order by its unique id, or None."""
@@ -166,14 +168,20 @@ class Ledger:
         """Whether an order id is taken."""
         return bool(self.read("SELECT 1 FROM orders WHERE order_id = ?", order_id))
 
-    def trades_of(self, client_code: str, day: date) -> list[PaperTrade]:
-        """Return a client's trades of an exchange day, in the order in which they were made."""
-        sql = "SELECT * FROM trades WHERE client_code = ? AND day = ? ORDER BY trade_id"
-        return [trade_from(row) for row in self.read(sql, client_code, day.isoformat())]
+    def trade_ids_of(self, client_code: str, day: date) -> list[int]:
+        """Return the ids of a client's trades of an exchange day, in the order in which they were made."""
+        sql = "SELECT trade_id FROM trades WHERE client_code = ? AND day = ? ORDER BY trade_id"
+        return [row["trade_id"] for row in self.read(sql, client_code, day.isoformat())]
 
-    def highest(self, column: str, table: str) -> int:
-        """Return the highest number in a column of ours, 0 when there is none: where counting goes on."""
-        return int(self.read(f"SELECT coalesce(max({column}), 0) AS top FROM {table}")[0]["top"])
+    def trade(self, trade_id: int) -> PaperTrade:
+        """Return a trade."""
+        return trade_from(self.read("SELECT * FROM trades WHERE trade_id = ?", trade_id)[0])
+
+    def last_numbers(self) -> LastNumbers:
+        """Return the highest numbers given out so far, 0 where there is none: where counting goes on."""
+        orders = self.read("SELECT coalesce(max(number), 0) AS number, coalesce(max(rank), 0) AS rank FROM orders")[0]
+        trades = self.read("SELECT coalesce(max(trade_id), 0) AS trade_id FROM trades")[0]
+        return LastNumbers(order=orders["number"], rank=orders["rank"], trade=trades["trade_id"])
 
     def state(self) -> dict[str, str]:
         """Return what the market remembers of itself."""
@@ -202,8 +210,8 @@ class Ledger:
 def _insert(db: sqlite3.Connection, table: str, rows: Iterable[SqlRow], *, or_replace: bool = False) -> None:
     verb = "INSERT OR REPLACE" if or_replace else "INSERT"
     for row in rows:
-        # `table` is one of ours, never input.
-        db.execute(f"{verb} INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        places = ", ".join("?" * len(row))
+        db.execute(f"{verb} INTO {table} VALUES ({places})", row)
 
 
 def _update_orders(db: sqlite3.Connection, orders: Iterable[PaperOrder]) -> None:

@@ -1,4 +1,7 @@
-"""The ledger's tables. Money is TEXT (exact decimals); times are ISO 8601 in UTC; days are exchange days."""
+"""The ledger's tables, and the queries that name order states.
+
+Money is TEXT (exact decimals); times are ISO 8601 in UTC; days are exchange days.
+"""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -125,4 +128,17 @@ CREATE TABLE IF NOT EXISTS state (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+"""
+
+WORKING_ORDERS = """
+SELECT * FROM orders WHERE state IN ('open pending', 'open', 'trigger pending') ORDER BY number
+"""
+
+COUNTS = """
+SELECT
+    client_code,
+    count(*) AS orders,
+    count(*) FILTER (WHERE state NOT IN ('open pending', 'open', 'trigger pending')) AS terminal
+FROM orders
+GROUP BY client_code
 """

@@ -76,17 +76,18 @@ class Market:
         self.ledger = ledger
         self.wall_clock = wall_clock
         self.accounts: dict[str, Account] = {account.client_code: account for account in ledger.accounts()}
+        last = ledger.last_numbers()
         self.prices = PriceBoard(ledger.last_prices(), ledger.last_candles())
         self.book = Book(
             orders=ledger.working_orders(),
             accounts=self.accounts,
             prices=self.prices,
             charges=Charges(settings.fee_schedules),
-            last_rank=ledger.highest("rank", "orders"),
-            last_trade_id=ledger.highest("trade_id", "trades"),
+            last_rank=last.rank,
+            last_trade_id=last.trade,
         )
         self.listener: Listener = _nobody
-        self._last_number = ledger.highest("number", "orders")
+        self._last_number = last.order
         self._lapsed_for: date | None = None
         state = ledger.state()
         self.mode = Mode(state.get("mode", Mode.FREE))

@@ -72,7 +72,14 @@ class Call:
         return self.session.client_code
 
 
-type Handler = Callable[[Call], Json]
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """Data that is JSON text already."""
+
+    text: str
+
+
+type Handler = Callable[[Call], Json | JsonText]
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -125,6 +132,12 @@ class Wire:
             raise GatewayRefusal("AG8002", "Token Expired")
         return session
 
+    def _enter(self, authorization: str, api_key: str, now: datetime) -> Session:
+        session = self.authenticate(authorization, now)
+        if api_key != self._market.accounts[session.client_code].api_key:
+            raise GatewayRefusal("AG8004", "Invalid API Key")
+        return session
+
     def _handle(
         self,
         handler: Handler,
@@ -138,11 +151,7 @@ class Wire:
         authorization = request.headers.get("authorization", "")
         api_key = request.headers.get("x-privatekey", "")
         try:
-            session = None
-            if not open_to_all:
-                session = self.authenticate(authorization, received_at)
-                if api_key != self._market.accounts[session.client_code].api_key:
-                    raise GatewayRefusal("AG8004", "Invalid API Key")
+            session = None if open_to_all else self._enter(authorization, api_key, received_at)
             call = Call(
                 body=parse_object(body) if body else {},
                 path=request.path_params,
@@ -212,8 +221,11 @@ def json_response(content: object, status_code: int = 200) -> Response:
     return Response(body, status_code=status_code, media_type="application/json")
 
 
-def success(data: Json) -> Response:
+def success(data: Json | JsonText) -> Response:
     """Return the ordinary envelope of a success."""
+    if isinstance(data, JsonText):
+        body = f'{{"status":true,"message":"SUCCESS","errorcode":"","data":{data.text}}}'
+        return Response(body, media_type="application/json")
     return json_response({"status": True, "message": "SUCCESS", "errorcode": "", "data": data})
 
 

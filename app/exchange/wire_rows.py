@@ -111,7 +111,8 @@ def position_row(line: PositionLine) -> dict[str, Json]:
         "totalbuyavgprice": plain(average(bought_value, bought)),
         "totalsellavgprice": plain(average(sold_value, sold)),
         "netqty": str(net),
-        "netvalue": plain(sold_value - bought_value),
+        # The wire's own sample has a space after the minus sign of this one field.
+        "netvalue": plain(sold_value - bought_value).replace("-", "- "),
         "avgnetprice": average_net,
         "netprice": average_net,
     }
