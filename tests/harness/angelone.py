@@ -13,7 +13,7 @@ from app.core.ports import BrokerSession, Clock, PlaceRequest
 from app.infra.clock import SystemClock, ist_day
 
 CREDENTIALS = AccountCredentials(
-    client_code="P1001", pin="pin-secret", totp_secret="JBSWY3DPEHPK3PXP", api_key="key-secret"
+    client_code="P1001", pin="pin-secret", totp_secret="JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", api_key="key-secret"
 )
 SESSION = BrokerSession(
     client_code="P1001",
@@ -65,6 +65,7 @@ def angelone_broker(
     clock: Clock | None = None,
     record: BrokerRecord | None = None,
     mode: AccountMode = AccountMode.PAPER,
+    credentials: AccountCredentials = CREDENTIALS,
 ) -> AngelOneBroker:
     """Return a client that talks to `url`."""
     return AngelOneBroker(
@@ -72,7 +73,7 @@ def angelone_broker(
             record=record or quick_record(),
             mode=mode,
             base_url=url,
-            credentials=CREDENTIALS,
+            credentials=credentials,
             clock=clock or SystemClock(),
             trade_date=lambda: ist_day(SystemClock().now()),
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,7 +84,9 @@ class BrokerServer:
 
 
 @asynccontextmanager
-async def broker_server(behaviour: Callable[[BrokerServer], Behaviour]) -> AsyncIterator[BrokerServer]:
+async def broker_server(
+    behaviour: Callable[[BrokerServer], Behaviour], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[BrokerServer]:
     """Serve on a free port of this machine until the test is done."""
     server = BrokerServer()
     act = behaviour(server)
@@ -101,7 +104,7 @@ async def broker_server(behaviour: Callable[[BrokerServer], Behaviour]) -> Async
             tasks.discard(task)
             writer.close()
 
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

@@ -1,12 +1,12 @@
 """Angel One's SmartAPI as a `BrokerClient`."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from decimal import Decimal
 
 import httpx
-import pyotp
 
 from app.brokers.angelone import books, market, requests, sessions, stream
 from app.brokers.angelone.envelope import data_of
@@ -23,10 +23,13 @@ from app.core.orders import OrderType
 from app.core.outcomes import PlaceOutcome, Refused
 from app.core.ports import BrokerOrder, BrokerPosition, BrokerSession, BrokerTrade, Funds, PlaceRequest
 
-# A day's book of the busiest client is well below this.
-READ_BYTES_MAX = 8 * 1024 * 1024
+# Room for some 30,000 orders, far above the broker's own hourly limit over a day.
+READ_BYTES_MAX = 32 * 1024 * 1024
 # A receipt has a few hundred bytes.
 WRITE_BYTES_MAX = 64 * 1024
+
+# It becomes part of a path.
+_UNIQUE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 # The broker checks the address that a request comes from, not these; the headers only have to be there.
 _MACHINE_HEADERS = {
@@ -73,7 +76,7 @@ class AngelOneBroker:
     async def login(self) -> BrokerSession:
         """Log in with PIN and TOTP; raises `LoginRefused`, `BrokerUnreadable` or `PaperGuardError`."""
         now = self._clock.now()
-        totp = pyotp.TOTP(self._credentials.totp_secret).at(now)
+        totp = sessions.one_time_code(self._credentials.totp_secret, now)
         body = requests.login_body(self._credentials.client_code, self._credentials.pin, totp)
         reply = await self._send(Route.LOGIN, None, body)
         self._check_paper(reply)
@@ -158,7 +161,7 @@ class AngelOneBroker:
 
     async def order_details(self, session: BrokerSession, broker_unique_id: str) -> BrokerOrder:
         """Return one order by its `uniqueorderid`."""
-        if not broker_unique_id.isalnum() or not broker_unique_id.isascii():
+        if _UNIQUE_ID.fullmatch(broker_unique_id) is None:
             raise BrokerUnreadable("the unique order id is not one of the broker's")
         url = httpx.URL(f"{self._urls[Route.ORDER_DETAILS]}{broker_unique_id}")
         reply = await self._channel.exchange("GET", url, self._headers(session), max_bytes=READ_BYTES_MAX)

@@ -124,7 +124,8 @@ def _position(row: Mapping[str, object]) -> BrokerPosition:
         token=identifier(row, "symboltoken"),
         product=_product(row),
         net_quantity=whole(row, "netqty"),
-        average_price=price(row, "avgnetprice"),
+        # Negative where what was sold of the same line brought more than all of it had cost.
+        average_price=number(row, "avgnetprice"),
     )
 
 

@@ -3,6 +3,8 @@
 from datetime import datetime
 from http import HTTPStatus
 
+import pyotp
+
 from app.brokers.angelone.envelope import (
     RATE_LIMIT_CODE,
     RETRY_AFTER_S,
@@ -21,6 +23,16 @@ from app.infra.clock import next_ist_midnight
 _CONFIGURATION_CODES = frozenset({"AB1000", "AB1006", "AB1007", "AG8004"})
 # The broker's own trouble, not a verdict on the credentials.
 _TROUBLE_CODES = frozenset({"AB1004", "AB2000", "AB2001"})
+
+
+def one_time_code(totp_secret: str, now: datetime) -> str:
+    """Return the TOTP of a moment; raises `LoginRefused` for a secret that is not one."""
+    try:
+        return pyotp.TOTP(totp_secret).at(now)
+    except ValueError:
+        raise LoginRefused(
+            "the TOTP secret is not base 32 of at least 112 bits", broker_code="", configuration=True
+        ) from None
 
 
 def parse_login(reply: Reply | NoReply, *, client_code: str, now: datetime) -> BrokerSession:

@@ -187,7 +187,7 @@ async def test_a_connection_slower_than_the_deadline_is_not_sent_and_ends_at_the
         full.listen(0)
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(full.getsockname())
         started = monotonic()
         outcome = await place(f"http://127.0.0.1:{full.getsockname()[1]}", within_s=0.1)
