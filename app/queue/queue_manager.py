@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -42,20 +43,20 @@ class QueueManager:
     async def status(self) -> QueueStatus:
         """Return the present state. Raises `QueueUnreachable` when Redis does not answer."""
         try:
-            rows = await run_script(self._redis, Call(DEPTHS, LANE_KEYS, [BAND_WIDTH_MS, len(Urgency)]))
+            answer = await run_script(self._redis, Call(DEPTHS, LANE_KEYS, [BAND_WIDTH_MS, len(Urgency)]))
             alive = bool(await self._redis.exists(HEALTH_KEY))
         except (RedisError, OSError) as error:
             raise QueueUnreachable("the depth of the lanes cannot be read") from error
-        return QueueStatus(lanes=_lane_depths(rows), worker_alive=alive)
+        return QueueStatus(lanes=_lane_depths(cast(list[int | bytes], answer)), worker_alive=alive)
 
 
-def _lane_depths(rows: object) -> dict[Lane, LaneDepth]:
-    if not isinstance(rows, list):
-        raise QueueUnreachable("the depth of the lanes cannot be read")
-    now_ms, columns = rows[0], rows[1:]
+def _lane_depths(answer: list[int | bytes]) -> dict[Lane, LaneDepth]:
+    now_ms = int(answer[0])
     depths = {}
     for index, lane in enumerate(LANES):
-        ready, delayed, held, oldest = columns[index * _COLUMNS : (index + 1) * _COLUMNS]
+        ready, delayed, held, oldest = answer[1 + index * _COLUMNS : 1 + (index + 1) * _COLUMNS]
         age_s = (now_ms - rank_time_ms(int(float(oldest)))) / 1000 if oldest else None
-        depths[lane] = LaneDepth(waiting=ready - held, delayed=delayed, running=held, oldest_age_s=age_s)
+        depths[lane] = LaneDepth(
+            waiting=int(ready) - int(held), delayed=int(delayed), running=int(held), oldest_age_s=age_s
+        )
     return depths

@@ -27,7 +27,9 @@ from app.queue.wakeup import WakeUp
 SAFETY_PASS_S = 1.0
 """A lost message or a lease that ran out wakes nobody, so the lanes are looked at this often at least."""
 
-HEALTH_EVERY_S = 3.0
+HEALTH_EVERY_S = 1.0
+"""Often, because after a wipe of Redis the key is missing until the next time."""
+
 HEALTH_TTL_S = 10.0
 LEASE_RENEWALS = 3
 """Renewals within one lease: two may fail before it runs out."""

@@ -46,6 +46,27 @@ async def test_a_wipe_while_jobs_run_harms_neither_them_nor_what_comes_after(ser
         assert set(jobs.started.values()) == {1}
 
 
+async def test_a_bell_that_is_rung_again_after_a_wipe_does_not_start_its_running_job_twice(
+    server: RedisProcess,
+) -> None:
+    jobs = HeldJobs()
+    bell = a_ring()
+    async with queue_client(server.url) as redis, running_worker(server.url, jobs.run, lease_s=60):
+        assert await a_doorbell(redis).ring([bell])
+        await eventually(lambda: len(jobs.started) == 1)
+        server.flushall()
+        assert await a_doorbell(redis).rering([bell])
+
+        async def held_again() -> bool:
+            return bool(await redis.exists(f"arq:in-progress:{bell.command_id}"))
+
+        await eventually(held_again)
+        jobs.let_go.set()
+        await eventually(lambda: nothing_held(redis))
+        assert await redis.zcard("orders:standard") == 0
+        assert jobs.started == Counter({str(bell.command_id): 1})
+
+
 async def test_a_wipe_does_not_make_a_live_worker_look_dead_for_long(server: RedisProcess) -> None:
     jobs = HeldJobs()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run):
@@ -55,7 +76,7 @@ async def test_a_wipe_does_not_make_a_live_worker_look_dead_for_long(server: Red
 
         await eventually(looks_alive)
         server.flushall()
-        await eventually(looks_alive, timeout_s=5)
+        await eventually(looks_alive, timeout_s=2.5)
 
 
 async def test_a_worker_outlives_a_killed_redis_and_goes_on_with_the_new_one(server: RedisProcess) -> None:
@@ -118,14 +139,19 @@ async def test_a_worker_starts_before_redis_and_drains_without_it(server: RedisP
         assert sum(jobs.done.values()) == 2
 
 
-async def test_a_redis_that_refuses_writes_is_waited_for(server: RedisProcess) -> None:
+async def test_what_finished_while_redis_refused_writes_is_given_back_later(server: RedisProcess) -> None:
     jobs = HeldJobs()
-    jobs.let_go.set()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run) as worker:
+        bell = a_ring()
+        assert await a_doorbell(redis).ring([bell])
+        await eventually(lambda: len(jobs.started) == 1)
         await redis.config_set("min-replicas-to-write", 1)
-        await eventually(lambda: worker._redis_failures > 0)
         assert not await a_doorbell(redis).ring([a_ring()])
+        jobs.let_go.set()
+        await eventually(lambda: worker._redis_failures > 0 and worker.jobs_complete == 1)
         await redis.config_set("min-replicas-to-write", 0)
+        await eventually(lambda: nothing_held(redis))
+        assert jobs.started == Counter({str(bell.command_id): 1})
         await ring_until_heard(redis, jobs)
 
 
