@@ -1,10 +1,12 @@
 """Running the application's own commands, `python -m app ...`, as a user would."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from app.infra.embedded.processes import command_line, end_process, read_pid
 from scripts.launch.console import LaunchError
 
 STEP_TIMEOUT_S = 120.0
@@ -18,6 +20,7 @@ class AppCommands:
         """Keep where to run and with which settings."""
         self._root = root
         self._environment = environment
+        self._attached_pid = root / "data" / "attached.pid"
         self.log = root / "logs" / "launch.log"
 
     def step(self, *arguments: str) -> str:
@@ -58,6 +61,7 @@ class AppCommands:
             cwd=self._root,
             env=dict(self._environment),
         )
+        self._attached_pid.write_text(str(process.pid))
         try:
             return process.wait()
         finally:
@@ -68,3 +72,15 @@ class AppCommands:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+            self._attached_pid.unlink()
+
+    def end_leftover(self) -> None:
+        """End the long command of an earlier start that was killed before it could do so itself.
+
+        Raises:
+            EmbeddedServerError: the process survives every signal.
+        """
+        pid = read_pid(self._attached_pid)
+        if pid is not None and " -m app " in command_line(pid):
+            end_process(pid, polite=signal.SIGTERM, firm=signal.SIGKILL, timeout_s=END_TIMEOUT_S)
+        self._attached_pid.unlink(missing_ok=True)

@@ -45,6 +45,7 @@ def everything(root: Path, environment: Mapping[str, str], console: Console) -> 
         if pm2.daemon_pid is not None:
             console.say("stopping what an earlier start left running")
             pm2.stop()
+        AppCommands(root, environment).end_leftover()
         _rotate(root / "logs")
         settings = {**environment, **load_keys(data_dir / "secrets.env", environment)}
         ports = settle_ports(data_dir / "ports.json", environment=environment, ours=servers.running(), say=console.say)

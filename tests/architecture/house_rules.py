@@ -111,7 +111,7 @@ def money_is_never_a_float(source: Source) -> Iterator[Fault]:
 
 
 def cancellation_is_raised_again(source: Source) -> Iterator[Fault]:
-    """Whoever catches a cancellation raises it again; ending one's own task is `suppress`, which names what it hides."""
+    """Whoever catches a cancellation raises it again; hiding the end of one's own task is `suppress`."""
     if not source.path.startswith("app/"):
         return
     for node in ast.walk(source.tree):
@@ -135,7 +135,7 @@ def isolation_points_are_explained(source: Source) -> Iterator[Fault]:
 
 
 def files_and_functions_are_short(source: Source) -> Iterator[Fault]:
-    """A file is one idea, a function fits on a screen. A migration is a record of statements and as long as they are."""
+    """A file is one idea, a function fits on a screen. Migrations are records: as long as they are."""
     if source.path.startswith("migrations/versions/"):
         return
     lines = len(source.text.splitlines())
