@@ -57,6 +57,7 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         self._ended = False
         self._failure: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
+        self._kernel: select.poll | None = None
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -176,9 +177,10 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         if self._transport is None or self._received or self._ended or self._transport.is_closing():
             return True
         # The loop may not have looked at the socket since the broker closed it: ask the kernel itself.
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        if self._kernel is None:
+            self._kernel = select.poll()
+            self._kernel.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._kernel.poll(0))
 
 
 class SocketBackend(httpcore.AsyncNetworkBackend):
