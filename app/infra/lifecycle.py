@@ -34,8 +34,15 @@ async def sleep_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def every(name: str, interval_s: float, stop: asyncio.Event, duty: Callable[[], Awaitable[None]]) -> None:
-    """Run a duty again and again until the stop.
+async def every(
+    name: str,
+    interval_s: float,
+    stop: asyncio.Event,
+    duty: Callable[[], Awaitable[None]],
+    *,
+    fatal: tuple[type[Exception], ...] = (),
+) -> None:
+    """Run a duty again and again until the stop, or until it raises something `fatal`.
 
     This is the isolation point of background duties: what fails is logged and tried again at the next turn,
     because a loop that dies silently loses more than a failed turn.
@@ -47,6 +54,8 @@ async def every(name: str, interval_s: float, stop: asyncio.Event, duty: Callabl
             if failing:
                 log.info("duty.recovered", duty=name)
                 failing = False
+        except fatal:
+            raise
         except Exception as error:  # isolation point: logged once, tried again
             if not failing:
                 log.warning("duty.failing", duty=name, error=repr(error))

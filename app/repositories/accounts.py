@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.accounts import Account, AccountMode, AccountStatus
@@ -51,6 +51,14 @@ class AccountRepository:
                 market_source=account.market_source,
                 orders_per_second=account.orders_per_second,
             )
+        )
+
+    async def pause(self, account_id: UUID) -> None:
+        """Let an account take no more orders."""
+        await self._connection.execute(
+            update(BrokerAccountRow)
+            .where(BrokerAccountRow.id == account_id)
+            .values(status=AccountStatus.PAUSED)
         )
 
     async def all(self) -> list[Account]:

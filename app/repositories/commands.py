@@ -115,7 +115,7 @@ def _record_statement(event: OrderEvent) -> TextClause:
     return text(f"""
 WITH o AS (
   UPDATE orders o
-  SET status = {case_by_status(event)}, status_reason = coalesce(CAST(:reason AS text), o.status_reason),
+  SET status = {case_by_status(event)}, status_reason = CAST(:reason AS text),
     broker_order_id = coalesce(o.broker_order_id, CAST(:broker_order_id AS text)),
     broker_unique_id = coalesce(o.broker_unique_id, CAST(:broker_unique_id AS text)),
     sent_at = coalesce(CAST(:sent_at AS timestamptz), o.sent_at),

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import RowMapping, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.bars import Bar, Tick
@@ -84,6 +84,11 @@ class MarketRepository:
                 for bar in bars
             ],
         )
+
+    async def count_bars(self, source: str) -> int:
+        """Return how many bars a source has."""
+        query = select(func.count()).select_from(BarRow).where(BarRow.source == source)
+        return (await self._connection.execute(query)).scalar_one()
 
     async def bars(self, source: str, *, instrument_id: UUID, after: datetime | None) -> list[Bar]:
         """Return a source's bars of one instrument, oldest first, that start after a moment."""

@@ -1,5 +1,6 @@
 """Orders: saving them, and reading them back."""
 
+import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.orders import Order, OrderIntent, OrderStatus, OrderType, Product, Side, Stages, Urgency, Validity
+from app.core.transitions import OrderEvent
 from app.models import OrderEventRow, OrderRow
 from app.repositories.idempotency import StoredAnswer
 
@@ -71,6 +73,18 @@ class LockedOrder(NamedTuple):
     tag: str
 
 
+class OrderChange(NamedTuple):
+    """One step that a broker's row makes an order take; the status comes from the transition table."""
+
+    order_id: UUID
+    event: OrderEvent
+    status: OrderStatus
+    reason: str | None
+    broker_order_id: str
+    broker_unique_id: str | None
+    done: bool
+
+
 # One statement, one round trip: the key first, and nothing else unless the key is new. `ring_after` gives the
 # doorbell two seconds before the sweep rings too.
 _SAVE = text("""
@@ -111,6 +125,22 @@ ORDER BY id FOR UPDATE
 """
 _LOCK_BY_BROKER_ID = text(_LOCK.format(condition="broker_order_id = ANY(CAST(:values AS text[]))"))
 _LOCK_BY_TAG = text(_LOCK.format(condition="tag = ANY(CAST(:values AS text[]))"))
+
+# The orders are locked by this transaction. What was UNKNOWN is settled by the evidence that the row is.
+_APPLY = text("""
+WITH o AS (
+  UPDATE orders SET status = :status, status_reason = CAST(:reason AS text),
+    broker_order_id = coalesce(broker_order_id, CAST(:broker_order_id AS text)),
+    broker_unique_id = coalesce(broker_unique_id, CAST(:broker_unique_id AS text)),
+    acknowledged_at = coalesce(acknowledged_at, clock_timestamp()),
+    done_at = CASE WHEN :done THEN coalesce(done_at, clock_timestamp()) ELSE done_at END
+  WHERE id = :order_id RETURNING id
+), c AS (
+  UPDATE order_commands SET state = 'DONE' FROM o WHERE order_id = o.id AND state = 'UNKNOWN'
+)
+INSERT INTO order_events (order_id, event, status, actor, detail)
+SELECT id, :event, :event_status, 'keeper', CAST(:detail AS jsonb) FROM o
+""")
 
 
 class OrderRepository:
@@ -159,6 +189,26 @@ class OrderRepository:
             ):
                 raise DuplicateClientOrderId(intent.client_order_id) from error
             raise
+
+    async def apply(self, changes: list[OrderChange]) -> None:
+        """Move locked orders on by what the broker's rows say, one event each."""
+        await self._connection.execute(
+            _APPLY,
+            [
+                {
+                    "order_id": change.order_id,
+                    "event": change.event.value,
+                    "status": change.status.value,
+                    "event_status": change.status.value,
+                    "reason": change.reason,
+                    "broker_order_id": change.broker_order_id,
+                    "broker_unique_id": change.broker_unique_id,
+                    "done": change.done,
+                    "detail": json.dumps({"broker_order_id": change.broker_order_id}),
+                }
+                for change in changes
+            ],
+        )
 
     async def get(self, order_id: UUID) -> Order | None:
         """Return one order."""

@@ -30,14 +30,20 @@ class Replay:
     finished_at: datetime | None
 
 
+class Progress(NamedTuple):
+    """How much of an account's business is recorded. `unsettled` orders still wait for, or are with, a worker."""
+
+    unsettled: int
+    terminal_at_broker: int
+    fills: int
+
+
 class OrderFigures(NamedTuple):
     """Counts over an account's orders; `p50_ms` and `p99_ms` run from saved to acknowledged by the broker."""
 
     orders: int
     rejected: int
     unknown: int
-    terminal_at_broker: int
-    unsettled: int
     p50_ms: Decimal | None
     p99_ms: Decimal | None
 
@@ -46,11 +52,15 @@ _FIGURES = text("""
 SELECT count(*) AS orders,
   count(*) FILTER (WHERE status = 'REJECTED') AS rejected,
   count(*) FILTER (WHERE status = 'UNKNOWN') AS unknown,
-  count(*) FILTER (WHERE status IN ('COMPLETE', 'CANCELLED', 'REJECTED') AND broker_order_id IS NOT NULL)
-    AS terminal_at_broker,
-  count(*) FILTER (WHERE status IN ('PENDING', 'SUBMITTING')) AS unsettled,
   percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM acknowledged_at - saved_at) * 1000) AS p50_ms,
   percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM acknowledged_at - saved_at) * 1000) AS p99_ms
+FROM orders WHERE account_id = :account_id
+""")
+_SETTLED = text("""
+SELECT (SELECT count(*) FROM fills WHERE account_id = :account_id) AS fills,
+  count(*) FILTER (WHERE status IN ('COMPLETE', 'CANCELLED', 'REJECTED') AND broker_order_id IS NOT NULL)
+    AS terminal_at_broker,
+  count(*) FILTER (WHERE status IN ('PENDING', 'SUBMITTING')) AS unsettled
 FROM orders WHERE account_id = :account_id
 """)
 _START = text("""
@@ -117,8 +127,13 @@ class ReplayRepository:
         """Return counts and latencies over an account's orders."""
         row = (await self._connection.execute(_FIGURES, {"account_id": account_id})).one()
         return OrderFigures(
-            row.orders, row.rejected, row.unknown, row.terminal_at_broker, row.unsettled, _ms(row.p50_ms), _ms(row.p99_ms)
+            row.orders, row.rejected, row.unknown, _ms(row.p50_ms), _ms(row.p99_ms)
         )
+
+    async def settled(self, account_id: UUID) -> Progress:
+        """Return how much of an account's business is recorded."""
+        row = (await self._connection.execute(_SETTLED, {"account_id": account_id})).one()
+        return Progress(row.unsettled, row.terminal_at_broker, row.fills)
 
 
 def _ms(value: object) -> Decimal | None:

@@ -37,6 +37,16 @@ _STEP_DONE = text("""
 UPDATE strategies SET step_done = :step WHERE source = :source AND enabled AND step_done < :step
 """)
 
+_OPEN_QUANTITIES = text("""
+SELECT strategy_id,
+  coalesce(sum(quantity - filled_quantity) FILTER (WHERE side = 'BUY'), 0) AS buy,
+  coalesce(sum(quantity - filled_quantity) FILTER (WHERE side = 'SELL'), 0) AS sell
+FROM orders
+WHERE strategy_id = ANY(CAST(:ids AS uuid[]))
+  AND status IN ('PENDING', 'SUBMITTING', 'PLACED', 'PARTIALLY_FILLED', 'UNKNOWN')
+GROUP BY strategy_id
+""")
+
 
 class StrategyRepository:
     """SQL of the strategies and signals tables."""
@@ -94,6 +104,11 @@ class StrategyRepository:
                 "refusal": refusal,
             },
         )
+
+    async def open_quantities(self, strategy_ids: list[UUID]) -> dict[UUID, tuple[int, int]]:
+        """Return units that each strategy's orders may still buy and sell; unknown orders count as open."""
+        rows = await self._connection.execute(_OPEN_QUANTITIES, {"ids": strategy_ids})
+        return {row.strategy_id: (int(row.buy), int(row.sell)) for row in rows}
 
     async def mark_step_done(self, source: str, step: int) -> None:
         """Store that all strategies of a source have worked through a step."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.infra.transactions import transaction_marked_open
@@ -67,6 +68,11 @@ class UnitOfWork:
         """Open a connection on which each statement is its own transaction: one round trip instead of three."""
         async with self._autocommit.connect() as connection:
             yield Transaction(connection)
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life; raises what the driver raises."""
+        async with self._autocommit.connect() as connection:
+            await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         """Close the pool."""

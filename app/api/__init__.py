@@ -1,0 +1,1 @@
+"""The management API: translates HTTP to use-cases and back, and holds no rules of its own."""

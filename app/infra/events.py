@@ -1,0 +1,42 @@
+"""Bells between processes, beside the order lanes: "something changed, look". Messages carry no facts and may be lost."""
+
+import asyncio
+from enum import StrEnum
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+PUBLISH_TIMEOUT_S = 0.05
+
+
+class Channel(StrEnum):
+    """What a listener may want to be woken by."""
+
+    MARKET = "sauda:market"
+    PROGRESS = "sauda:progress"
+    REPLAYS = "sauda:replays"
+
+
+class EventBell:
+    """Publishes. Whoever waits for a change also looks for itself from time to time."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def ring(self, channel: Channel) -> None:
+        """Wake the channel's listeners; takes 50 ms at most, and never raises for Redis."""
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await self._redis.publish(channel.value, b"1")
+        except (RedisError, OSError):
+            return
+
+
+async def wait_or_timeout(event: asyncio.Event, seconds: float) -> None:
+    """Wait for a wake-up, `seconds` at most, and make the event ready for the next one."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+    event.clear()

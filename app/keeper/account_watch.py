@@ -1,0 +1,168 @@
+"""Watches one account at its broker: order stream, catch-up from the books, and fills into our books."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from app.brokers.guarded import GuardedBroker
+from app.core.accounts import Account
+from app.core.errors import BrokerUnreadable, SessionDead
+from app.core.ports import BrokerOrder, BrokerSession, BrokerTrade, Clock
+from app.infra.backoff import backoff_s
+from app.infra.events import Channel, EventBell, wait_or_timeout
+from app.infra.lifecycle import sleep_or_stop
+from app.infra.logging import get_logger
+from app.repositories.leases import Lease
+from app.repositories.unit_of_work import UnitOfWork
+from app.services.broker_pool import BrokerPool
+from app.services.fill_recorder import FillRecorder
+from app.services.order_updates import OrderUpdates
+
+FRAMES_MAX = 10_000
+"""Frames that may wait; beyond, the stream is dropped and the books are read instead."""
+
+CATCH_UP_EVERY_S = 5.0
+"""Streams lose single messages without a sign, so the books are read from time to time in any case."""
+
+READ_COST_FACTOR = 5
+"""A trade book that took 20 ms to read is not read again for 100 ms: reading never takes most of the time."""
+
+RECONNECT_BASE_S = 0.1
+RECONNECT_CAP_S = 5.0
+SESSION_WAIT_S = 0.2
+
+log = get_logger(__name__)
+
+
+class AccountWatch:
+    """Keeps one account's orders and fills current until told to stop."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        uow: UnitOfWork,
+        brokers: BrokerPool,
+        updates: OrderUpdates,
+        recorder: FillRecorder,
+        lease: Lease,
+        clock: Clock,
+        bell: EventBell,
+        reads_per_second: float,
+    ) -> None:
+        self._account = account
+        self._uow = uow
+        self._brokers = brokers
+        self._updates = updates
+        self._recorder = recorder
+        self._lease = lease
+        self._clock = clock
+        self._bell = bell
+        self._read_interval_s = 1.0 / reads_per_second
+        self._frames: list[BrokerOrder] = []
+        self._wake = asyncio.Event()
+        self._stream_error: BrokerUnreadable | None = None
+        self._counted: set[tuple[str, str]] = set()
+        self._trades_due = True
+        self._next_read_at = 0.0
+        self._next_catch_up_at = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until `stop`. Broker errors reconnect; `LeaseLost` and database errors end the watch."""
+        failures = 0
+        while not stop.is_set():
+            broker = await self._brokers.get(self._account.id)
+            session = await broker.session()
+            if session is None:
+                await sleep_or_stop(stop, SESSION_WAIT_S)
+                continue
+            try:
+                await self._watch(broker, session, stop)
+                failures = 0
+            except SessionDead as error:
+                log.warning("watch.session_dead", account=self._account.name, error=str(error))
+                await broker.report_dead()
+            except BrokerUnreadable as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("watch.lost", account=self._account.name, error=str(error))
+                await sleep_or_stop(stop, backoff_s(failures, base_s=RECONNECT_BASE_S, cap_s=RECONNECT_CAP_S))
+
+    async def _watch(self, broker: GuardedBroker, session: BrokerSession, stop: asyncio.Event) -> None:
+        """Stay on one connection of the order stream. Whatever it missed before is read from the books first."""
+        self._frames.clear()
+        self._stream_error = None
+        async with broker.broker.order_updates(session) as stream:
+            reader = asyncio.create_task(self._read_stream(stream))
+            try:
+                self._trades_due = True
+                self._next_catch_up_at = 0.0
+                while not stop.is_set():
+                    await self._turn(broker, session)
+                    if self._stream_error is not None:
+                        raise self._stream_error
+                    await wait_or_timeout(self._wake, self._idle_s())
+            finally:
+                reader.cancel()
+                await asyncio.wait([reader])
+
+    async def _read_stream(self, stream: AsyncIterator[BrokerOrder]) -> None:
+        try:
+            async for frame in stream:
+                if len(self._frames) >= FRAMES_MAX:
+                    raise BrokerUnreadable("more order updates than can be worked off")
+                self._frames.append(frame)
+                self._wake.set()
+            self._stream_error = BrokerUnreadable("the order stream ended")
+        except BrokerUnreadable as error:
+            self._stream_error = error
+        self._wake.set()
+
+    async def _turn(self, broker: GuardedBroker, session: BrokerSession) -> None:
+        frames, self._frames = self._frames, []
+        if self._clock.monotonic() >= self._next_catch_up_at:
+            frames += await broker.broker.order_book(session)
+            self._trades_due = True
+            self._next_catch_up_at = self._clock.monotonic() + CATCH_UP_EVERY_S
+        changed = 0
+        if frames:
+            applied = await self._updates.apply(self._account.id, frames, self._lease)
+            changed = applied.changed
+            self._trades_due = self._trades_due or applied.trades_missing
+        if self._trades_due and self._clock.monotonic() >= self._next_read_at:
+            changed += await self._import_trades(broker, session)
+        if changed:
+            await self._bell.ring(Channel.PROGRESS)
+
+    async def _import_trades(self, broker: GuardedBroker, session: BrokerSession) -> int:
+        started = self._clock.monotonic()
+        await self._tell_trading_day()
+        trades = await broker.broker.trade_book(session)
+        cost_s = self._clock.monotonic() - started
+        self._next_read_at = started + max(self._read_interval_s, cost_s * READ_COST_FACTOR)
+        unseen = [trade for trade in trades if _key(trade) not in self._counted]
+        self._trades_due = False
+        if not unseen:
+            return 0
+        recorded = await self._recorder.record(self._account.id, unseen, self._lease)
+        strange = {_key(trade) for trade in recorded.unmatched}
+        self._counted |= {_key(trade) for trade in unseen} - strange
+        # A trade can be in the book before its order's answer is recorded: look again soon.
+        self._trades_due = bool(strange)
+        return len(recorded.new)
+
+    async def _tell_trading_day(self) -> None:
+        async with self._uow.statement() as tx:
+            step = await tx.market.clock(self._account.market_source)
+        if step is not None:
+            self._brokers.set_trading_day(self._account.id, step.trading_day)
+
+    def _idle_s(self) -> float:
+        now = self._clock.monotonic()
+        until_catch_up = max(0.0, self._next_catch_up_at - now)
+        if not self._trades_due:
+            return until_catch_up
+        return min(until_catch_up, max(0.001, self._next_read_at - now))
+
+
+def _key(trade: BrokerTrade) -> tuple[str, str]:
+    return (trade.broker_order_id, trade.trade_id)

@@ -1,0 +1,89 @@
+"""The command line: the roles that PM2 starts, and the commands of administration."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import typer
+
+from app import bootstrap, commands
+from app.exchange.server import serve as serve_exchange
+from app.infra.config import Config
+from app.infra.http_server import serve_until
+from app.infra.lifecycle import run_until_stopped
+from app.infra.logging import configure_logging
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Sauda: places each order once, or says exactly why not. Roles are long-running processes; PM2 starts them.",
+)
+cli.add_typer(commands.admin, name="admin", help="Administrators of the API.")
+cli.add_typer(commands.account, name="account", help="Broker accounts.")
+cli.add_typer(commands.sample, name="sample", help="The recorded market days that come with Sauda.")
+cli.command("migrate", help="Bring the database's tables to this release.")(commands.migrate_database)
+cli.command("replay", help="Play a recorded market day through the running system.")(commands.replay)
+cli.command("demo", help="Play the first day fast and the following ones at market speed.")(commands.demo)
+
+
+@cli.command(rich_help_panel="Roles")
+def api() -> None:
+    """Serve the REST API."""
+    _run_role("api", _serve_api)
+
+
+@cli.command(rich_help_panel="Roles")
+def worker() -> None:
+    """Carry order commands to the broker."""
+    _run_role("worker", bootstrap.run_worker)
+
+
+@cli.command(rich_help_panel="Roles")
+def keeper() -> None:
+    """Keep the books true: lost bells, dead claims, logins, order updates and fills."""
+    _run_role("keeper", bootstrap.run_keeper)
+
+
+@cli.command(rich_help_panel="Roles")
+def scheduler() -> None:
+    """Run the strategies."""
+    _run_role("scheduler", bootstrap.run_scheduler)
+
+
+@cli.command(rich_help_panel="Roles")
+def feed() -> None:
+    """Write market data, and conduct replays."""
+    _run_role("feed", bootstrap.run_feed)
+
+
+@cli.command(rich_help_panel="Roles")
+def exchange() -> None:
+    """Run the paper exchange: a local market that speaks Angel One's SmartAPI."""
+    _run_role("exchange", _serve_exchange)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+Role = Callable[[Config, asyncio.Event], Awaitable[None]]
+
+
+def _run_role(name: str, role: Role) -> None:
+    config = commands.read_config()
+    configure_logging(role=name, level=config.log_level, log_format=config.log_format)
+
+    async def _main(stop: asyncio.Event) -> None:
+        await role(config, stop)
+
+    run_until_stopped(_main)
+
+
+async def _serve_api(config: Config, stop: asyncio.Event) -> None:
+    async with bootstrap.api_application(config) as application:
+        await serve_until(stop, application, host=config.api_host, port=config.api_port)
+
+
+async def _serve_exchange(config: Config, stop: asyncio.Event) -> None:
+    await serve_exchange(bootstrap.exchange_settings(config), stop)

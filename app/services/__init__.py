@@ -1,0 +1,1 @@
+"""Use-cases: one public class a file. They join the trading rules with repositories and brokers."""

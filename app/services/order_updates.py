@@ -1,0 +1,116 @@
+"""What the broker's order stream and order book say about our orders. They never make a fill."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.core.errors import IllegalTransition
+from app.core.orders import TERMINAL_STATUSES, OrderStatus
+from app.core.ports import BrokerOrder, BrokerOrderState
+from app.core.tags import is_our_tag
+from app.core.transitions import OrderEvent, next_status
+from app.infra.logging import get_logger
+from app.repositories.leases import Lease
+from app.repositories.orders import LockedOrder, OrderChange
+from app.repositories.unit_of_work import Transaction, UnitOfWork
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a batch of broker rows told: how many orders changed, and whether the trade book must be read."""
+
+    changed: int
+    trades_missing: bool
+
+
+class OrderUpdates:
+    """Applies broker rows: binds orders to their broker ids by tag, and ends those that the broker ended."""
+
+    def __init__(self, *, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    async def apply(self, account_id: UUID, rows: Sequence[BrokerOrder], lease: Lease) -> Applied:
+        """Apply rows, oldest first. Raises `LeaseLost` when another keeper leads."""
+        latest = {row.broker_order_id: row for row in rows}
+        async with self._uow.fenced(lease) as tx:
+            orders = await self._match(tx, account_id, latest)
+            changes: list[OrderChange] = []
+            for broker_id, order in orders.items():
+                changes += _changes(order, latest[broker_id])
+            if changes:
+                await tx.orders.apply(changes)
+        missing = any(row.filled_quantity > orders[b].filled_quantity for b, row in latest.items() if b in orders)
+        return Applied(changed=len(changes), trades_missing=missing)
+
+    async def _match(
+        self, tx: Transaction, account_id: UUID, rows: dict[str, BrokerOrder]
+    ) -> dict[str, LockedOrder]:
+        """Return our orders by broker order id: those bound already, and those whose unique tag the row carries."""
+        bound = await tx.orders.lock_by_broker_id(account_id, list(rows))
+        matched = {order.broker_order_id: order for order in bound if order.broker_order_id is not None}
+        by_tag = {
+            row.tag: broker_id
+            for broker_id, row in rows.items()
+            if broker_id not in matched and row.tag is not None and is_our_tag(row.tag)
+        }
+        if not by_tag:
+            return matched
+        for order in await tx.orders.lock_by_tag(account_id, list(by_tag)):
+            broker_id = by_tag[order.tag]
+            if order.broker_order_id is None:
+                matched[broker_id] = order
+            else:
+                log.error(
+                    "order.tag.twice", order_id=str(order.id), bound=order.broker_order_id, also=broker_id
+                )
+        return matched
+
+
+def _changes(order: LockedOrder, row: BrokerOrder) -> list[OrderChange]:
+    changes: list[OrderChange] = []
+    status = order.status
+    if order.broker_order_id is None:
+        status = _after(order, status, OrderEvent.ACCEPTED)
+        changes.append(_change(order, row, OrderEvent.ACCEPTED, status, "its tag was seen at the broker"))
+    event = _END_EVENTS.get(row.state)
+    if event is None:
+        if row.state is BrokerOrderState.UNRECOGNISED:
+            log.error("order.status.unrecognised", order_id=str(order.id), raw=row.raw_status)
+        return changes
+    try:
+        ended = next_status(status, event)
+    except IllegalTransition:
+        return changes  # known to be over already: books and streams repeat themselves
+    if ended is not status or status not in TERMINAL_STATUSES:
+        changes.append(_change(order, row, event, ended, row.text or None))
+    return changes
+
+
+_END_EVENTS = {
+    BrokerOrderState.REJECTED: OrderEvent.BROKER_REJECTED,
+    BrokerOrderState.CANCELLED: OrderEvent.BROKER_CANCELLED,
+}
+
+
+def _after(order: LockedOrder, status: OrderStatus, event: OrderEvent) -> OrderStatus:
+    try:
+        return next_status(status, event)
+    except IllegalTransition:
+        log.exception("order.update.unexpected", order_id=str(order.id), status=status, order_event=event)
+        return status
+
+
+def _change(
+    order: LockedOrder, row: BrokerOrder, event: OrderEvent, status: OrderStatus, reason: str | None
+) -> OrderChange:
+    return OrderChange(
+        order_id=order.id,
+        event=event,
+        status=status,
+        reason=reason,
+        broker_order_id=row.broker_order_id,
+        broker_unique_id=row.broker_unique_id,
+        done=status in TERMINAL_STATUSES,
+    )
