@@ -18,10 +18,15 @@ class AbortableHttpProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {_EXTENSION: {"abort": self.transport.abort}}
 
 
+def cut(request: Request) -> None:
+    """Cut the connection of a request."""
+    abort_transport: Callable[[], None] = request.scope["extensions"][_EXTENSION]["abort"]
+    abort_transport()
+
+
 async def abort(request: Request) -> Response:
     """Cut the connection of a request without an answer; the response returned goes nowhere."""
-    cut: Callable[[], None] = request.scope["extensions"][_EXTENSION]["abort"]
-    cut()
+    cut(request)
     while (await request.receive())["type"] != "http.disconnect":
         pass
     return Response()

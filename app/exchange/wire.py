@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from app.core.errors import SaudaError
-from app.exchange.connections import abort
+from app.exchange.connections import abort, cut
 from app.exchange.faults import SWALLOWS_ANSWER, FaultKind, FaultRule, Faults, Op
 from app.exchange.fields import BadField, Json, parse_object
 from app.exchange.market import Market
@@ -197,7 +197,12 @@ async def _spoil_after(rule: FaultRule, request: Request) -> Response:
         case FaultKind.MALFORMED_BODY:
             return Response(_GARBAGE, media_type="application/json")
         case FaultKind.TIMEOUT_AFTER_ACCEPT:
-            await asyncio.sleep(rule.delay_s)
+            try:
+                await asyncio.sleep(rule.delay_s)
+            except asyncio.CancelledError:
+                # The server stops: the answer stays lost, it does not become an error page.
+                cut(request)
+                raise
         case _:
             pass
     return await abort(request)

@@ -122,6 +122,10 @@ class ExchangeProcess:
     def terminate(self) -> int:
         """Ask the exchange to stop and return its exit code."""
         self._process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until the exchange has ended by itself and return its exit code."""
         return self._process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> None:

@@ -43,7 +43,7 @@ def sell(order: WorkingOrder) -> WorkingOrder:
     ],
 )
 def test_a_price_trades_what_the_order_allows_at_that_price(
-    order: WorkingOrder, price: str, traded: int, triggered: bool
+    *, order: WorkingOrder, price: str, traded: int, triggered: bool
 ) -> None:
     result = match(Decimal(price), None, [order])
     if not traded and not triggered:

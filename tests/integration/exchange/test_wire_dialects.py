@@ -17,7 +17,7 @@ DOCUMENTED = json.loads((GOLDEN / "documented_responses.json").read_text())
 SOCKET_ONLY = {"ordertag"}
 
 
-def shape(value: Any) -> Any:
+def shape(value: object) -> object:
     """The keys of an answer and the JSON types below them, numbers all alike."""
     if isinstance(value, dict):
         return {key: shape(inner) for key, inner in value.items()}
@@ -42,7 +42,7 @@ async def test_login_gives_three_bare_tokens_and_echoes_the_state(desk: Desk, wi
 
 @pytest.mark.parametrize(("offset_s", "accepted"), [(-60, False), (-30, True), (0, True), (30, True), (60, False)])
 async def test_a_code_of_the_half_minute_before_or_after_still_logs_in(
-    desk: Desk, wire: WireClient, offset_s: int, accepted: bool
+    desk: Desk, wire: WireClient, *, offset_s: int, accepted: bool
 ) -> None:
     code = pyotp.TOTP(wire.client.totp_secret).at(desk.now + timedelta(seconds=offset_s))
     body = {"clientcode": "P100", "password": wire.client.pin, "totp": code}
@@ -125,8 +125,7 @@ async def test_a_full_quote_has_the_recorded_shape_and_names_what_it_lacks(wire:
     await wire.print_price("150.25", 1000)
     body = {"mode": "FULL", "exchangeTokens": {"NSE": ["11915", "1"]}}
     answer = (await wire.post(f"{SECURE}/market/v1/quote/", body)).json()
-    recorded = shape(RECORDED["quote_full"]["body"])
-    assert {**shape(answer)["data"]["fetched"][0]} == recorded["data"]["fetched"][0]
+    assert shape(answer["data"]["fetched"][0]) == shape(RECORDED["quote_full"]["body"]["data"]["fetched"][0])
     assert answer["data"]["unfetched"][0]["symbolToken"] == "1"
     short = (await wire.post(f"{SECURE}/market/v1/quote", body | {"mode": "LTP"})).json()
     assert set(short["data"]["fetched"][0]) == {"exchange", "tradingSymbol", "symbolToken", "ltp"}
@@ -234,7 +233,7 @@ async def test_an_oversized_body_is_refused_unread(wire: WireClient) -> None:
     ("mode", "in_book", "in_details"), [("book", True, True), ("details", False, True), ("none", False, False)]
 )
 async def test_tags_come_back_only_where_the_knob_says(
-    wire: WireClient, mode: str, in_book: bool, in_details: bool
+    wire: WireClient, *, mode: str, in_book: bool, in_details: bool
 ) -> None:
     await wire.print_price("150.25")
     order_id = await wire.placed(MARKET_BUY)
