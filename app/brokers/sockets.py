@@ -51,7 +51,8 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
     """One connection, plain or TLS."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        # Set before any other call: a stream is handed out once it is connected.
+        self._transport: asyncio.Transport
         self._received = bytearray()
         self._reading_paused = False
         self._ended = False
@@ -70,7 +71,7 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in bytes, and stop reading when nobody collects them."""
         self._received += data
-        if len(self._received) >= READ_BUFFER_BYTES and not self._reading_paused and self._transport is not None:
+        if len(self._received) >= READ_BUFFER_BYTES and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
         self._wake_reader()
@@ -117,7 +118,7 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
             raise httpcore.ReadError(type(self._failure).__name__)
         data = bytes(self._received[:max_bytes])
         del self._received[:max_bytes]
-        if self._reading_paused and self._transport is not None and not self._ended:
+        if self._reading_paused and not self._ended:
             self._reading_paused = False
             self._transport.resume_reading()
         return data
@@ -126,7 +127,7 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         """Write bytes unless the attempt's deadline has passed; raises `DeadlinePassed`, `httpcore.WriteError`."""
         if not buffer:
             return
-        if self._transport is None or self._ended or self._transport.is_closing():
+        if self._ended or self._transport.is_closing():
             raise httpcore.WriteError("connection is closed")
         attempt = current_attempt.get()
         if attempt is not None:
@@ -141,15 +142,12 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     async def aclose(self) -> None:
         """Close at once: bytes still waiting in this process are dropped, never sent late."""
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         """Turn the connection into a TLS one; raises `httpcore.ConnectError` or `ConnectTimeout`."""
-        if self._transport is None:
-            raise httpcore.ConnectError("connection is closed")
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
@@ -160,21 +158,17 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         except (OSError, ssl.SSLError) as exc:
             self._transport.abort()
             raise httpcore.ConnectError(f"TLS: {type(exc).__name__}") from None
-        if secured is None:
-            raise httpcore.ConnectError("TLS: connection lost")
-        self._transport = secured
+        self._transport = cast(asyncio.Transport, secured)
         return self
 
     def get_extra_info(self, info: str) -> object:
         """Answer what httpcore's pool asks: `is_readable` is true when an idle connection is no longer usable."""
-        if self._transport is None:
-            return None
         if info == "is_readable":
             return self._is_stale()
         return self._transport.get_extra_info(info)
 
     def _is_stale(self) -> bool:
-        if self._transport is None or self._received or self._ended or self._transport.is_closing():
+        if self._received or self._ended or self._transport.is_closing():
             return True
         # The loop may not have looked at the socket since the broker closed it: ask the kernel itself.
         if self._kernel is None:

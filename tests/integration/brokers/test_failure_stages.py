@@ -9,7 +9,7 @@ import pytest
 
 from app.brokers.registry import broker_record
 from app.core.errors import BrokerUnreadable
-from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Throttled
+from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
 from app.infra.clock import SystemClock
 from tests.harness.angelone import SESSION, angelone_broker, place_request
 from tests.harness.broker_server import Behaviour, BrokerServer, broker_server, golden_body, http_reply
@@ -326,3 +326,14 @@ async def test_a_book_longer_than_any_real_one_is_unreadable() -> None:
         with pytest.raises(BrokerUnreadable, match="longer than"):
             await broker.order_book(SESSION)
         await broker.close()
+
+
+async def test_a_request_that_contradicts_itself_is_refused_here_and_never_sent() -> None:
+    async with broker_server(replying(RECEIPT)) as server:
+        broker = angelone_broker(server.url)
+        odd = place_request(price=None)
+        placed = await broker.place(SESSION, odd, deadline=monotonic() + 5)
+        changed = await broker.modify(SESSION, "1", odd, deadline=monotonic() + 5)
+        await broker.close()
+    assert placed == changed == Refused(code="unsendable", message="price must be positive for this order type")
+    assert server.connections == 0

@@ -175,3 +175,11 @@ async def test_a_totp_secret_that_is_none_is_a_refused_login_and_no_request() ->
         await broker.close()
     assert refused.value.configuration
     assert server.connections == 0
+
+
+async def test_a_login_without_a_reply_is_unreadable() -> None:
+    async with broker_server(replying()) as server:
+        broker = angelone_broker(server.url)
+        with pytest.raises(BrokerUnreadable, match="no reply"):
+            await broker.login()
+        await broker.close()

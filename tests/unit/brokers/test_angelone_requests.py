@@ -1,12 +1,13 @@
 """The words in which the broker is asked."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from app.brokers.angelone import requests
+from app.brokers.angelone import requests, routes
 from app.brokers.angelone.routes import Route, RouteTableError, official_paths, paths_in
 from app.brokers.base import CandleInterval
 from app.core.instruments import Exchange
@@ -131,3 +132,17 @@ def test_the_official_table_names_the_paths_that_the_documents_name() -> None:
 def test_a_table_that_is_not_what_it_was_is_refused(source: str) -> None:
     with pytest.raises(RouteTableError):
         paths_in(source)
+
+
+def test_without_the_official_sdk_there_are_no_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "SDK_PACKAGE", "no-such-package")
+    official_paths.cache_clear()
+    with pytest.raises(RouteTableError, match="no-such-package"):
+        official_paths()
+
+
+def test_the_official_sdk_is_read_and_never_imported() -> None:
+    loaded = set(sys.modules)
+    official_paths.cache_clear()
+    official_paths()
+    assert not [name for name in set(sys.modules) - loaded if name.startswith("SmartApi")]

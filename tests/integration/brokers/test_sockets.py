@@ -1,0 +1,126 @@
+"""The streams below the HTTP client keep their bounds on both sides."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+
+import httpcore
+import pytest
+
+from app.brokers.sockets import READ_BUFFER_BYTES, SocketBackend, SocketStream
+from tests.harness.broker_server import Behaviour, BrokerServer, broker_server
+
+FLOOD = b"x" * 4 * 1024 * 1024
+
+
+async def connected(server: BrokerServer) -> SocketStream:
+    stream = await SocketBackend().connect_tcp("127.0.0.1", server.port, timeout=5)
+    assert isinstance(stream, SocketStream)
+    return stream
+
+
+async def received(stream: SocketStream) -> AsyncIterator[int]:
+    while data := await stream.read(64 * 1024, timeout=5):
+        yield len(data)
+
+
+async def test_a_flood_is_read_whole_and_never_held_whole() -> None:
+    def flooding(server: BrokerServer) -> Behaviour:
+        async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(FLOOD)
+            await writer.drain()
+
+        return behave
+
+    most = total = 0
+    async with broker_server(flooding) as server:
+        stream = await connected(server)
+        async for length in received(stream):
+            most = max(most, length + len(stream._received))
+            total += length
+        await stream.aclose()
+    assert total == len(FLOOD)
+    assert most < 3 * READ_BUFFER_BYTES
+
+
+async def test_a_broker_that_takes_no_bytes_times_the_write_out() -> None:
+    release = asyncio.Event()
+
+    def deaf(server: BrokerServer) -> Behaviour:
+        async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await release.wait()
+
+        return behave
+
+    async with broker_server(deaf) as server:
+        stream = await connected(server)
+        with pytest.raises(httpcore.WriteTimeout):
+            await stream.write(FLOOD * 4, timeout=0.05)
+        await stream.aclose()
+        release.set()
+
+
+async def test_a_broker_that_takes_bytes_slowly_gets_them_all() -> None:
+    def counting(server: BrokerServer) -> Behaviour:
+        async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            left = len(FLOOD) * 4
+            while left:
+                left -= len(await reader.read(100_000))
+            writer.write(b"all")
+
+        return behave
+
+    async with broker_server(counting) as server:
+        stream = await connected(server)
+        await stream.write(b"")
+        await stream.write(FLOOD * 4, timeout=20)
+        assert await stream.read(100, timeout=5) == b"all"
+        await stream.aclose()
+
+
+async def test_a_reset_is_an_error_to_the_reader_and_the_next_writer() -> None:
+    def resetting(server: BrokerServer) -> Behaviour:
+        async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # Unread bytes make the close a reset.
+            writer.get_extra_info("socket")
+            writer.transport.pause_reading()
+            writer.write(b"!")
+            await writer.drain()
+            await asked.wait()
+            writer.transport.abort()
+
+        return behave
+
+    asked = asyncio.Event()
+    async with broker_server(resetting) as server:
+        stream = await connected(server)
+        assert await stream.read(1, timeout=5) == b"!"
+        await stream.write(b"bytes that nobody reads")
+        asked.set()
+        with pytest.raises(httpcore.ReadError):
+            await stream.read(1, timeout=5)
+        with pytest.raises(httpcore.WriteError):
+            await stream.write(b"more")
+        assert stream.get_extra_info("is_readable")
+
+
+async def test_a_tls_handshake_without_an_answer_times_out() -> None:
+    release = asyncio.Event()
+
+    def silent(server: BrokerServer) -> Behaviour:
+        async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await release.wait()
+
+        return behave
+
+    async with broker_server(silent) as server:
+        stream = await connected(server)
+        with pytest.raises(httpcore.ConnectTimeout):
+            await stream.start_tls(ssl.create_default_context(), server_hostname="localhost", timeout=0.05)
+        release.set()
+
+
+async def test_a_local_address_that_is_not_ours_is_a_connect_error() -> None:
+    async with broker_server(lambda server: server.answering()) as server:
+        with pytest.raises(httpcore.ConnectError):
+            await SocketBackend().connect_tcp("127.0.0.1", server.port, local_address="192.0.2.1")
