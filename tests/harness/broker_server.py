@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,6 +34,12 @@ def http_reply(body: bytes, *, status: str = "200 OK", headers: tuple[str, ...] 
     """Return a whole HTTP reply."""
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "X-Paper-Exchange: sauda", *headers]
     return ("\r\n".join(head) + "\r\n\r\n").encode() + body
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with a reset instead of an orderly close."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 class BrokerServer:

@@ -12,7 +12,7 @@ from app.core.errors import BrokerUnreadable
 from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
 from app.infra.clock import SystemClock
 from tests.harness.angelone import SESSION, angelone_broker, place_request
-from tests.harness.broker_server import Behaviour, BrokerServer, broker_server, golden_body, http_reply
+from tests.harness.broker_server import Behaviour, BrokerServer, broker_server, golden_body, http_reply, reset
 
 REQUEST = place_request()
 RECEIPT = http_reply(golden_body("place"))
@@ -67,7 +67,7 @@ def closing_after_the_headers(server: BrokerServer) -> Behaviour:
 def resetting_after_the_request(server: BrokerServer) -> Behaviour:
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_request(reader)
-        writer.transport.abort()
+        reset(writer)
 
     return behave
 

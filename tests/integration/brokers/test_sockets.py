@@ -8,7 +8,7 @@ import httpcore
 import pytest
 
 from app.brokers.sockets import READ_BUFFER_BYTES, SocketBackend, SocketStream
-from tests.harness.broker_server import Behaviour, BrokerServer, broker_server
+from tests.harness.broker_server import Behaviour, BrokerServer, broker_server, reset
 
 FLOOD = b"x" * 4 * 1024 * 1024
 
@@ -81,13 +81,10 @@ async def test_a_broker_that_takes_bytes_slowly_gets_them_all() -> None:
 async def test_a_reset_is_an_error_to_the_reader_and_the_next_writer() -> None:
     def resetting(server: BrokerServer) -> Behaviour:
         async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # Unread bytes make the close a reset.
-            writer.get_extra_info("socket")
-            writer.transport.pause_reading()
             writer.write(b"!")
             await writer.drain()
             await asked.wait()
-            writer.transport.abort()
+            reset(writer)
 
         return behave
 

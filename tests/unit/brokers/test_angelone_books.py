@@ -102,7 +102,8 @@ def test_prices_candles_and_profile_are_read() -> None:
 def test_null_is_an_empty_list_and_nothing_else_is(parse: Callable[[object], list[object]]) -> None:
     assert parse(data("order_book_empty")) == []
     assert parse([]) == []
-    for other in ("", {}, 0, False, "null"):
+    others: list[object] = ["", {}, 0, False, "null"]
+    for other in others:
         with pytest.raises(Malformed):
             parse(other)
 
@@ -182,7 +183,8 @@ def test_one_odd_position_makes_all_unreadable(change: dict[str, object]) -> Non
 
 
 def test_a_row_that_is_no_object_makes_the_book_unreadable() -> None:
-    for odd in (None, 1, "x", []):
+    odds: list[object] = [None, 1, "x", []]
+    for odd in odds:
         with pytest.raises(Malformed):
             books.parse_orders([odd])
 

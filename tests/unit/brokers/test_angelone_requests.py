@@ -12,6 +12,7 @@ from app.brokers.angelone.routes import Route, RouteTableError, official_paths, 
 from app.brokers.base import CandleInterval
 from app.core.instruments import Exchange
 from app.core.orders import OrderType, Side, Validity
+from app.core.ports import PlaceRequest
 from tests.harness.angelone import place_request
 
 ORDER = "/rest/secure/angelbroking/order/v1/"
@@ -81,7 +82,7 @@ def test_a_price_is_never_written_with_an_exponent() -> None:
         place_request(order_type=OrderType.SL),
     ],
 )
-def test_a_request_that_contradicts_itself_is_not_written(request_: requests.PlaceRequest) -> None:
+def test_a_request_that_contradicts_itself_is_not_written(request_: PlaceRequest) -> None:
     with pytest.raises(requests.UnsendableRequest):
         requests.place_body(request_, tag_length_max=19)
 
