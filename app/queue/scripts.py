@@ -196,6 +196,8 @@ RENEW = _script(_RENEW)
 RING = _script(_RING)
 DEPTHS = _script(_DEPTHS)
 
+_ALL = (CLAIM, FINISH, RENEW, RING, DEPTHS)
+
 Argument = str | bytes | int
 
 
@@ -211,7 +213,8 @@ class Call:
 async def run_scripts(redis: Redis, calls: Sequence[Call]) -> list[object]:
     """Run scripts in their order, in one round trip, and return their answers or the errors they ended with.
 
-    A Redis that was restarted knows no scripts: those it missed are loaded and run in a second round trip.
+    A Redis that was restarted knows no scripts: all are loaded at once, so that later calls keep their order, and
+    those that were missed are run in a second round trip.
     Raises `RedisError` or `OSError` when Redis could not be talked to; some of the scripts may have run then.
     """
     answers = await _send(redis, calls)
@@ -233,8 +236,10 @@ async def run_script(redis: Redis, call: Call) -> object:
 
 async def _send(redis: Redis, calls: Sequence[Call], *, load: bool = False) -> list[object]:
     async with redis.pipeline(transaction=False) as pipe:
+        if load:
+            for script in _ALL:
+                pipe.script_load(script.text)
         for call in calls:
-            command, code = ("EVAL", call.script.text) if load else ("EVALSHA", call.script.digest)
-            pipe.execute_command(command, code, len(call.keys), *call.keys, *call.args)
+            pipe.execute_command("EVALSHA", call.script.digest, len(call.keys), *call.keys, *call.args)
         answers: list[object] = await pipe.execute(raise_on_error=False)
-        return answers
+        return answers[-len(calls) :]

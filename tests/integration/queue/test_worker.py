@@ -97,7 +97,10 @@ async def test_a_cut_subscription_is_made_again(redis: ArqRedis, redis_url: str)
         await eventually(lambda: subscribers(redis, 1))
 
 
-async def test_a_put_off_job_wakes_its_worker_on_time(redis: ArqRedis, redis_url: str) -> None:
+async def test_a_put_off_job_wakes_its_worker_on_time_even_on_a_redis_that_knew_no_scripts(
+    redis: ArqRedis, redis_url: str
+) -> None:
+    await redis.script_flush()
     jobs = Jobs()
     jobs.answers = [PutOff(0.3)]
     async with running_worker(redis_url, jobs.run) as worker:
