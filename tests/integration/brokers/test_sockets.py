@@ -1,14 +1,18 @@
 """The streams below the HTTP client keep their bounds on both sides."""
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import httpcore
 import pytest
+import uvloop
 
 from app.brokers.sockets import READ_BUFFER_BYTES, SocketBackend, SocketStream
 from tests.harness.broker_server import Behaviour, BrokerServer, broker_server, reset
+from tests.harness.tls import self_signed
 
 FLOOD = b"x" * 4 * 1024 * 1024
 
@@ -121,3 +125,36 @@ async def test_a_local_address_that_is_not_ours_is_a_connect_error() -> None:
     async with broker_server(lambda server: server.answering()) as server:
         with pytest.raises(httpcore.ConnectError):
             await SocketBackend().connect_tcp("127.0.0.1", server.port, local_address="192.0.2.1")
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("security", ["plain", "TLS"])
+def test_bytes_are_with_the_kernel_when_the_write_returns(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], security: str, tmp_path: Path
+) -> None:
+    """Else a process that is stopped at the wrong moment would write them when it goes on, past the deadline."""
+    certificate = self_signed(tmp_path)
+
+    async def heard_at_once() -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            stream = await SocketBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], timeout=5)
+            peer, _ = await asyncio.to_thread(listener.accept)
+        if security == "TLS":
+            server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            server_tls.load_cert_chain(certificate)
+            client_tls = ssl.create_default_context(cafile=str(certificate))
+            peer, _ = await asyncio.gather(
+                asyncio.to_thread(server_tls.wrap_socket, peer, server_side=True),
+                stream.start_tls(client_tls, "127.0.0.1", 5),
+            )
+        with peer:
+            peer.settimeout(1)
+            with pytest.raises(StopIteration):
+                # One step by hand, and then a read that blocks the whole loop: it has no turn to write later.
+                stream.write(b"order").send(None)
+            heard = peer.recv(100)
+        await stream.aclose()
+        return heard
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(heard_at_once()) == b"order"
