@@ -12,7 +12,7 @@ from app.exchange.faults import DELAY_MS_MAX, RULES_MAX, FaultKind, FaultRule, O
 from app.exchange.fields import BadField, Json, as_list, as_object, choice, number, required_text, whole
 from app.exchange.instruments import InstrumentIndex
 from app.exchange.lockstep import Step
-from app.exchange.market import Print
+from app.exchange.prices import Print
 
 PRICES_MAX = 5_000
 VOLUME_MAX = 10**12

@@ -89,7 +89,9 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run statements in one transaction; raises `LedgerFailed`, after which nothing more may be served."""
+        """Run statements in one transaction; raises `LedgerFailed`, after which nothing more is written."""
+        if self.failed:
+            raise LedgerFailed("an earlier write failed")
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db

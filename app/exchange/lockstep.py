@@ -8,8 +8,9 @@ from datetime import datetime
 from app.core.errors import SaudaError
 from app.exchange.exchange_time import exchange_day, in_session, session_over
 from app.exchange.ledger import Entry
-from app.exchange.market import Market, Mode, Print
+from app.exchange.market import Market, Mode
 from app.exchange.orders import PaperOrder
+from app.exchange.prices import Print
 
 
 class StepConflict(SaudaError):

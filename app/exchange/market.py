@@ -2,9 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from enum import StrEnum
 from uuid import uuid4
 
@@ -16,9 +14,9 @@ from app.exchange.charges import Charges
 from app.exchange.exchange_time import exchange_day, in_session
 from app.exchange.instruments import InstrumentIndex
 from app.exchange.ledger import Entry, Ledger
-from app.exchange.order_rules import OrderTerms, why_rejected
+from app.exchange.order_rules import NewTerms, OrderTerms, why_rejected
 from app.exchange.orders import OrderHappening, PaperOrder
-from app.exchange.prices import PriceBoard
+from app.exchange.prices import PriceBoard, Print
 from app.exchange.settings import ExchangeSettings
 
 ORDER_NUMBERS = 10**9
@@ -46,26 +44,6 @@ class AccountConflict(SaudaError):
     """An account of this code exists with other values."""
 
     code = "account_conflict"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Print:
-    """A price to be printed: instrument key, rupees, and units traded with it (None for any number)."""
-
-    key: str
-    price: Decimal
-    volume: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTerms:
-    """What a modification sets. Quantity in units is the order's new total."""
-
-    order_type: OrderType
-    validity: Validity
-    quantity: int
-    price: Decimal
-    trigger_price: Decimal
 
 
 class Market:

@@ -7,8 +7,8 @@ from app.core.errors import OrderRefused
 from app.core.orders import OrderType, Product, Side, Validity
 from app.exchange.faults import Op
 from app.exchange.fields import BadField, Json, choice, number, required_text, text, whole
-from app.exchange.market import Market, NewTerms
-from app.exchange.order_rules import OrderTerms
+from app.exchange.market import Market
+from app.exchange.order_rules import NewTerms, OrderTerms
 from app.exchange.orders import PaperOrder
 from app.exchange.session_routes import SECURE
 from app.exchange.settings import ExchangeInstrument

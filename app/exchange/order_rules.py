@@ -26,6 +26,17 @@ class OrderTerms:
     tag: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTerms:
+    """What a modification sets. Quantity in units is the order's new total."""
+
+    order_type: OrderType
+    validity: Validity
+    quantity: int
+    price: Decimal
+    trigger_price: Decimal
+
+
 def why_rejected(
     *, instrument: ExchangeInstrument, order_type: OrderType, quantity: int, price: Decimal, trigger_price: Decimal
 ) -> str:

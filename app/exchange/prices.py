@@ -12,6 +12,15 @@ STALE_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """A price to be printed: instrument key, rupees, and units traded with it (None for any number)."""
+
+    key: str
+    price: Decimal
+    volume: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LastPrice:
     """The last price of an instrument and its day so far. `available` = units that may still trade at it."""
 

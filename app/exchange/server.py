@@ -40,6 +40,12 @@ KEEP_ALIVE_S = 60
 GRACEFUL_SHUTDOWN_S = 3
 """Requests still unanswered after this are cut off; only held faults take so long."""
 
+CONNECTIONS_MAX = 2000
+"""Past this, requests are answered with 503 unread."""
+
+SOCKET_MESSAGE_BYTES_MAX = 4096
+"""Clients of the order-update socket say nothing but "ping"."""
+
 STOP_POLL_S = 0.05
 BACKLOG = 2048
 
@@ -114,6 +120,8 @@ async def serve(settings: ExchangeSettings, stop: asyncio.Event) -> None:
             access_log=False,
             log_config=None,
             server_header=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         )

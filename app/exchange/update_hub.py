@@ -74,6 +74,13 @@ class Listener:
     frames: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(FRAMES_WAITING_MAX))
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def put(self, frame: str) -> None:
+        """Let a frame wait to be sent; one too many ends the connection."""
+        try:
+            self.frames.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.closing.set()
+
 
 class UpdateHub:
     """Hands each event of an order to the listeners of its client."""
@@ -90,7 +97,7 @@ class UpdateHub:
         if len(own) >= CONNECTIONS_PER_CLIENT_MAX:
             return None
         listener = Listener(client_code, access_token)
-        listener.frames.put_nowait(_frame(client_code, _GREETING, {}))
+        listener.put(_frame(client_code, _GREETING, {}))
         own.add(listener)
         return listener
 
@@ -122,23 +129,16 @@ class UpdateHub:
             return
         for listener in listeners:
             if rule is not None and kind is FaultKind.DELAY_UPDATE:
-                asyncio.get_running_loop().call_later(rule.delay_s, _put, listener, frame)
+                asyncio.get_running_loop().call_later(rule.delay_s, listener.put, frame)
                 continue
-            _put(listener, frame)
+            listener.put(frame)
             if kind is FaultKind.DUPLICATE_UPDATE:
-                _put(listener, frame)
+                listener.put(frame)
 
     def _frame_of(self, event: OrderHappening) -> str:
         code = _MODIFIED if event.happening is Happening.MODIFIED else _CODES[event.state]
         with_tag = self._market.tag_echo is not TagEcho.NONE
         return _frame(event.order.client_code, code, update_row(event, with_tag=with_tag))
-
-
-def _put(listener: Listener, frame: str) -> None:
-    try:
-        listener.frames.put_nowait(frame)
-    except asyncio.QueueFull:
-        listener.closing.set()
 
 
 def _frame(client_code: str, code: str, order_data: dict[str, Json]) -> str:
