@@ -173,6 +173,7 @@ def _is_new(order: PaperOrder) -> bool:
 
 def _change(entry: Entry, order: PaperOrder, happening: Happening, at: datetime) -> None:
     order.updated_at = at
+    order.revision += 1
     if order.order_id not in entry.new_orders:
         entry.changed_orders[order.order_id] = order
     _note(entry, order, happening, at)

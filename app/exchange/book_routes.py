@@ -1,6 +1,6 @@
 """Reading orders, trades and positions over the wire. Empty lists are null, as they are there."""
 
-from app.exchange.encoded_rows import EncodedRows
+from app.exchange.encoded_rows import FINAL, EncodedRows
 from app.exchange.exchange_time import exchange_day
 from app.exchange.faults import Op
 from app.exchange.fields import Json
@@ -37,13 +37,14 @@ class BookRoutes:
         ledger = self._market.ledger
         texts: list[str] = []
         for order_id in ledger.order_ids_of(call.client_code, exchange_day(self._market.now())):
-            text = self._order_rows.get(order_id)
+            working = self._market.book.get(order_id)
+            revision = working.revision if working else FINAL
+            text = self._order_rows.get(order_id, revision)
             if text is None:
-                order = self._market.book.get(order_id) or ledger.order_by_id(call.client_code, order_id)
+                order = working or ledger.order_by_id(call.client_code, order_id)
                 if order is None:
                     raise LedgerFailed(f"order {order_id} is listed and cannot be read")
-                row = book_row(order, with_tag=with_tag)
-                text = self._order_rows.encode(order_id, row, final=not order.is_working)
+                text = self._order_rows.encode(order_id, revision, book_row(order, with_tag=with_tag))
             texts.append(text)
         return _array(texts)
 
@@ -59,9 +60,10 @@ class BookRoutes:
         ledger = self._market.ledger
         texts: list[str] = []
         for trade_id in ledger.trade_ids_of(call.client_code, exchange_day(self._market.now())):
-            text = self._trade_rows.get(str(trade_id))
+            row_id = str(trade_id)
+            text = self._trade_rows.get(row_id, FINAL)
             if text is None:
-                text = self._trade_rows.encode(str(trade_id), trade_row(ledger.trade(trade_id)), final=True)
+                text = self._trade_rows.encode(row_id, FINAL, trade_row(ledger.trade(trade_id)))
             texts.append(text)
         return _array(texts)
 

@@ -42,7 +42,7 @@ class PaperOrder:
 
     `rank` is its priority among resting orders; None while it is held for the next step. `run` is the replay that
     it rests in. `received_at` is wall time, `market_time` and `updated_at` exchange time, all in UTC.
-    `acknowledged` is false when a fault swallowed the receipt.
+    `acknowledged` is false when a fault swallowed the receipt. `revision` counts changes in this process.
     """
 
     order_id: str
@@ -76,6 +76,7 @@ class PaperOrder:
     text: str = ""
     run: str = ""
     rank: int | None = None
+    revision: int = 0
 
     @property
     def key(self) -> str:
