@@ -92,19 +92,22 @@ async def test_a_worker_outlives_a_killed_redis_and_goes_on_with_the_new_one(ser
         assert worker.jobs_failed == 0
 
 
-async def test_a_frozen_redis_stops_no_job_and_doubles_none(server: RedisProcess) -> None:
+async def test_a_frozen_redis_stops_no_job_and_is_told_of_its_end_afterwards(server: RedisProcess) -> None:
     jobs = HeldJobs()
-    async with queue_client(server.url) as redis, running_worker(server.url, jobs.run) as worker:
+    async with queue_client(server.url) as redis, running_worker(server.url, jobs.run, lease_s=60) as worker:
         assert await a_doorbell(redis).ring([a_ring() for _ in range(3)])
         await eventually(lambda: len(jobs.started) == 3)
         server.pause()
+        await eventually(lambda: worker._redis_failures > 0)
         jobs.let_go.set()
         await eventually(lambda: worker.jobs_complete == 3)
-        await eventually(lambda: worker._redis_failures > 0)
+        failures = worker._redis_failures
+        await eventually(lambda: worker._redis_failures > failures)
         server.resume()
-        await ring_until_heard(redis, jobs)
         await eventually(lambda: nothing_held(redis))
+        assert await redis.zcard("orders:standard") == 0
         assert set(jobs.started.values()) == {1}
+        await ring_until_heard(redis, jobs)
 
 
 async def test_a_job_whose_lease_ran_out_in_an_outage_is_not_started_twice_by_its_own_worker(
