@@ -3,12 +3,14 @@
 import fcntl
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.infra.embedded.processes import wait_until
 from scripts.launch.commands import AppCommands
 from scripts.launch.console import Console, LaunchError
 from scripts.launch.health import wait_until_ready
@@ -18,6 +20,7 @@ from scripts.launch.ports import settle_ports
 from scripts.launch.servers import Servers
 
 LOG_BYTES_MAX = 20_000_000
+OTHER_START_TIMEOUT_S = 120.0
 ERRORED = "errored"
 
 
@@ -48,16 +51,17 @@ def everything(root: Path, environment: Mapping[str, str], console: Console) -> 
         AppCommands(root, environment).end_leftover()
         _rotate(root / "logs")
         settings = {**environment, **load_keys(data_dir / "secrets.env", environment)}
-        ports = settle_ports(data_dir / "ports.json", environment=environment, ours=servers.running(), say=console.say)
-        settings |= {"SAUDA_API_PORT": str(ports["api"]), "SAUDA_EXCHANGE_PORT": str(ports["exchange"])}
-        pm2 = Pm2(root, settings)
+        remembered = data_dir / "ports.json"
         try:
-            settings |= servers.start(ports, console.say)
-            app = AppCommands(root, settings)
-            _prepare(app, console)
-            pm2 = Pm2(root, settings)
-            pm2.start()
-            wait_until_ready(ports["api"], say=console.say, failed=lambda: _given_up(pm2))
+            with _ports_to_ourselves(console):
+                ports = settle_ports(remembered, environment=environment, ours=servers.running(), say=console.say)
+                settings |= {"SAUDA_API_PORT": str(ports["api"]), "SAUDA_EXCHANGE_PORT": str(ports["exchange"])}
+                settings |= servers.start(ports, console.say)
+                app = AppCommands(root, settings)
+                _prepare(app, console)
+                pm2 = Pm2(root, settings)
+                pm2.start()
+                wait_until_ready(ports["api"], say=console.say, failed=lambda: _given_up(pm2))
             console.say(f"ready after {time.monotonic() - begun:.1f} s; the processes' logs are in logs/")
             yield Running(app=app, api_url=f"http://127.0.0.1:{ports['api']}")
         finally:
@@ -78,7 +82,8 @@ def _stop(pm2: Pm2, servers: Servers, console: Console) -> None:
     # From here on a second Ctrl-C must not leave half of it running. Each step has its own time-out.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    console.say("stopping")
+    if pm2.daemon_pid is not None or any(servers.running().values()):
+        console.say("stopping")
     try:
         pm2.stop()
     finally:
@@ -92,18 +97,37 @@ def _given_up(pm2: Pm2) -> list[str]:
 @contextmanager
 def _only_one(path: Path) -> Iterator[None]:
     with path.open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _try_lock(lock.fileno()):
             lock.seek(0)
-            message = (
-                f"already running in this checkout: stop it first with Ctrl-C there, or: kill {lock.read().strip()}"
-            )
-            raise LaunchError(message) from error
+            holder = lock.read().strip()
+            message = f"already running in this checkout: stop it first with Ctrl-C there, or: kill {holder}"
+            raise LaunchError(message)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+@contextmanager
+def _ports_to_ourselves(console: Console) -> Iterator[None]:
+    """Let one checkout of this user choose ports and listen on them at a time: a port is seen as taken only then."""
+    path = Path(tempfile.gettempdir()) / f"sauda-{os.getuid()}-start.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if not _try_lock(descriptor):
+            console.say("another checkout is starting; waiting for it")
+            wait_until(lambda: _try_lock(descriptor), timeout_s=OTHER_START_TIMEOUT_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _rotate(logs: Path) -> None:

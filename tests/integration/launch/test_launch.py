@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,20 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture
 def root() -> Iterator[Path]:
     """Return a checkout with a space in its path, whose application is the stub."""
+    with checkout() as folder:
+        yield folder
+
+
+@pytest.fixture
+def another_root() -> Iterator[Path]:
+    """Return one more such checkout."""
+    with checkout() as folder:
+        yield folder
+
+
+@contextmanager
+def checkout() -> Iterator[Path]:
+    """Make a checkout, and end whatever a failed test left running in it."""
     with tempfile.TemporaryDirectory(prefix="sauda run ", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -141,6 +156,14 @@ def test_a_taken_port_that_was_asked_for_is_one_line_and_nothing_is_left_behind(
     assert err.count("\n") == 1
     assert f"port {port} (SAUDA_API_PORT) is in use" in err
     assert all_gone(root)
+
+
+def test_two_checkouts_started_at_once_do_not_collide(root: Path, another_root: Path) -> None:
+    both = [launch(folder, "--replay", "sample", "--until-done", "--json") for folder in (root, another_root)]
+    for code, out, err in map(finish, both):
+        assert (code, out) == (0, '{"day": "2019-01-01"}\n'), err
+    assert all_gone(root)
+    assert all_gone(another_root)
 
 
 def test_the_days_are_listed_without_starting_anything(root: Path) -> None:
