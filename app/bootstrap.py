@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from app.api.application import build_application
@@ -23,6 +22,7 @@ from app.infra.crypto import Passwords, Vault
 from app.infra.database import build_engine
 from app.infra.events import Channel, EventBell
 from app.infra.fee_schedules import load_fee_schedules
+from app.infra.http_server import AsgiApplication
 from app.infra.rate import RedisRatePermits
 from app.infra.redis import build_redis
 from app.infra.wakeup import WakeUp
@@ -129,7 +129,7 @@ def broker_pool(base: Foundation) -> tuple[BrokerPool, BrokerSessions]:
 
 
 @asynccontextmanager
-async def api_application(config: Config) -> AsyncIterator[FastAPI]:
+async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
     """Open the API's application over its services."""
     async with foundation(config) as base, AsyncExitStack() as stack:
         queue_redis = build_queue_redis(config.redis_url.get_secret_value())

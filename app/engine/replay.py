@@ -71,6 +71,7 @@ class Conductor:
         self._bell = bell
         self._progress = progress
         self._clock = clock
+        self._recorded = ClientCounts(orders=0, trades=0, terminal=0)
 
     async def play(self, replay: Replay, day: SampleDay, cast: Cast, lease: Lease, over: asyncio.Event) -> bool:
         """Play a day to its end; false where `over` came first. A replay that was interrupted goes on where it was.
@@ -82,6 +83,7 @@ class Conductor:
             reached = await tx.market.clock(replay.source)
         done_steps = reached.step if reached else 0
         await self._market.set_mode("lockstep")
+        self._recorded = ClientCounts(orders=0, trades=0, terminal=0)
         pace = Pace(replay.speed, clock=self._clock)
         bars_done, step = 0, 0
         for start, bars in day.minutes:
@@ -119,7 +121,9 @@ class Conductor:
             run=replay.source, step=moment.step, time=moment.market_time, prices=_prices(moment.ticks, cast)
         )
         counts = answer.clients.get(cast.account.client_code, ClientCounts(orders=0, trades=0, terminal=0))
-        await self._until_recorded(cast.account.id, counts)
+        # The step before ended with everything recorded: without new fills or ends there is nothing to wait for.
+        if (counts.trades, counts.terminal) != (self._recorded.trades, self._recorded.terminal):
+            await self._until_recorded(replay, counts, step=0)
         ticks_json = json.dumps(
             [
                 {"instrument_id": str(tick.instrument_id), "price": str(tick.price), "volume": str(tick.volume)}
@@ -132,39 +136,31 @@ class Conductor:
             await tx.market.set_clock(moment, ticks_json)
         await self._prices.write(replay.source, moment.ticks)
         await self._bell.ring(Channel.MARKET)
-        await self._until_decided(replay.source, moment.step)
-        await self._until_recorded(cast.account.id, counts)
+        await self._until_recorded(replay, counts, step=moment.step)
+        self._recorded = counts
 
-    async def _until_recorded(self, account_id: UUID, counts: ClientCounts) -> None:
-        """Wait until no order is on its way and all fills and ends that the exchange counts are in our books."""
+    async def _until_recorded(self, replay: Replay, counts: ClientCounts, *, step: int) -> None:
+        """Wait until every strategy has worked through `step`, no order is on its way, and our books say what the
+        exchange counts.
+        """
         give_up = self._clock.monotonic() + SETTLE_TIMEOUT_S
         while True:
             self._progress.clear()
             async with self._uow.statement() as tx:
-                now = await tx.replays.settled(account_id)
-            if now.unsettled == 0 and now.fills == counts.trades and now.terminal_at_broker == counts.terminal:
+                now = await tx.replays.progress_of(replay.account_id, source=replay.source)
+            decided = now.slowest_step is None or now.slowest_step >= step
+            recorded = now.fills == counts.trades and now.terminal_at_broker == counts.terminal
+            if decided and recorded and now.unsettled == 0:
                 return
             if self._clock.monotonic() > give_up:
                 raise ReplayStuck(
-                    f"orders on their way: {now.unsettled}; fills: {now.fills} here, {counts.trades} at the exchange; "
-                    f"ended orders: {now.terminal_at_broker} here, {counts.terminal} at the exchange. "
-                    "Are worker and keeper running? See logs/"
+                    f"step {step}: strategies have done {now.slowest_step}; orders on their way: {now.unsettled}; "
+                    f"fills: {now.fills} here, {counts.trades} at the exchange; ended orders: "
+                    f"{now.terminal_at_broker} here, {counts.terminal} at the exchange. "
+                    "Are scheduler, worker and keeper running? See logs/"
                 )
-            await wait_or_timeout(self._progress, SAFETY_PASS_S)
-
-    async def _until_decided(self, source: str, step: int) -> None:
-        """Wait until every strategy of the source has worked through a step."""
-        give_up = self._clock.monotonic() + SETTLE_TIMEOUT_S
-        while True:
-            self._progress.clear()
-            async with self._uow.statement() as tx:
-                slowest = await tx.strategies.slowest_step(source)
-            if slowest is None or slowest >= step:
-                return
-            if self._clock.monotonic() > give_up:
-                raise ReplayStuck(f"the scheduler has not worked through step {step}. Is it running? See logs/")
-            await self._bell.ring(Channel.MARKET)
-            await wait_or_timeout(self._progress, SAFETY_PASS_S)
+            if not await wait_or_timeout(self._progress, SAFETY_PASS_S):
+                await self._bell.ring(Channel.MARKET)
 
 
 def _ticks(bars: list[Bar], part: int, at: datetime) -> list[Tick]:

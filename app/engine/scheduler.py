@@ -5,6 +5,7 @@ import hashlib
 from collections import defaultdict
 from uuid import UUID
 
+from app.core.bars import Bar
 from app.core.errors import InvalidOrder
 from app.core.orders import OrderType, Product
 from app.core.positions import Position
@@ -24,6 +25,8 @@ from app.strategies.registry import build_strategy
 
 SAFETY_PASS_S = 1.0
 """Wake-ups can be lost; the market clock in the database cannot."""
+
+RUNNERS_MAX = 1000
 
 log = get_logger(__name__)
 
@@ -59,30 +62,29 @@ class Scheduler:
 
     async def _turn(self, lease: Lease) -> bool:
         """Work through at most one step of each source; true when there was one."""
-        async with self._uow.transaction() as tx:
-            strategies = await tx.strategies.enabled()
-            clocks = {step.source: step for step in await tx.market.clocks()}
+        async with self._uow.statement() as tx:
+            due = await tx.strategies.due()
         by_source: dict[str, list[StoredStrategy]] = defaultdict(list)
-        for strategy in strategies:
-            step = clocks.get(strategy.source)
-            if step is not None and strategy.step_done < step.step:
-                by_source[strategy.source].append(strategy)
-        for source, due in by_source.items():
-            await self._work_through(clocks[source], due, lease)
-        self._forget(strategies)
+        for strategy in due:
+            by_source[strategy.source].append(strategy)
+        for source, strategies in by_source.items():
+            await self._work_through(source, strategies, lease)
         return bool(by_source)
 
-    async def _work_through(self, step: MarketStep, strategies: list[StoredStrategy], lease: Lease) -> None:
-        holdings = await self._holdings(strategies)
+    async def _work_through(self, source: str, strategies: list[StoredStrategy], lease: Lease) -> None:
+        runners = {strategy.id: await self._runner(strategy) for strategy in strategies}
+        step, bars, holdings = await self._read_market(source, strategies, runners)
         decided: list[tuple[StoredStrategy, SizedSignal, str | None]] = []
         for strategy in strategies:
-            runner = await self._runner(strategy)
-            async with self._uow.statement() as tx:
-                bars = await tx.market.bars(
-                    step.source, instrument_id=strategy.instrument_id, after=runner.last_bar
-                )
+            runner = runners[strategy.id]
+            own = [
+                bar
+                for bar in bars
+                if bar.instrument_id == strategy.instrument_id
+                and (runner.last_bar is None or bar.start > runner.last_bar)
+            ]
             for sized in runner.step(
-                at=step.market_time, bars=bars, ticks=step.ticks, holding=holdings[strategy.id]
+                at=step.market_time, bars=own, ticks=step.ticks, holding=holdings[strategy.id]
             ):
                 decided.append((strategy, sized, await self._place(strategy, sized)))
         async with self._uow.fenced(lease) as tx:
@@ -93,12 +95,25 @@ class Scheduler:
             await tx.strategies.mark_step_done(step.source, step.step)
         await self._bell.ring(Channel.PROGRESS)
 
-    async def _holdings(self, strategies: list[StoredStrategy]) -> dict[UUID, Holding]:
+    async def _read_market(
+        self, source: str, strategies: list[StoredStrategy], runners: dict[UUID, StrategyRunner]
+    ) -> tuple[MarketStep, list[Bar], dict[UUID, Holding]]:
+        """Return the newest step, the bars that some runner has not seen, and what each strategy holds."""
         ids = [strategy.id for strategy in strategies]
-        async with self._uow.transaction() as tx:
+        seen = [runner.last_bar for runner in runners.values()]
+        known = [moment for moment in seen if moment is not None]
+        async with self._uow.statement() as tx:
+            step = await tx.market.clock(source)
+            bars = await tx.market.bars(
+                source,
+                instrument_ids=[strategy.instrument_id for strategy in strategies],
+                after=min(known) if len(known) == len(seen) else None,
+            )
             positions = await tx.positions.of_strategies(ids)
             open_orders = await tx.strategies.open_quantities(ids)
-        return {
+        if step is None:
+            raise LookupError(f"the source {source!r} has strategies that are due, but no time")
+        holdings = {
             strategy_id: Holding(
                 position=positions.get(strategy_id, Position()),
                 open_buy=open_orders.get(strategy_id, (0, 0))[0],
@@ -106,6 +121,7 @@ class Scheduler:
             )
             for strategy_id in ids
         }
+        return step, bars, holdings
 
     async def _place(self, strategy: StoredStrategy, sized: SizedSignal) -> str | None:
         """Hand an order on; returns why it was refused, or None. The deterministic id makes a repeat harmless."""
@@ -150,10 +166,8 @@ class Scheduler:
                 name=strategy.name,
                 instrument=instrument.key if instrument else str(strategy.instrument_id),
             )
+            if len(self._runners) >= RUNNERS_MAX:
+                # Runners of strategies that are long over; a live one is made again from the stored bars.
+                self._runners.clear()
             self._runners[strategy.id] = runner
         return runner
-
-    def _forget(self, enabled: list[StoredStrategy]) -> None:
-        ids = {strategy.id for strategy in enabled}
-        for gone in set(self._runners) - ids:
-            del self._runners[gone]

@@ -32,11 +32,13 @@ class EventBell:
             return
 
 
-async def wait_or_timeout(event: asyncio.Event, seconds: float) -> None:
-    """Wait for a wake-up, `seconds` at most, and make the event ready for the next one."""
+async def wait_or_timeout(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for a wake-up, `seconds` at most, and make the event ready for the next one; false where none came."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
-        pass
-    event.clear()
+        return False
+    finally:
+        event.clear()
+    return True

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
 
 GRACEFUL_S = 5
+
+AsgiApplication = Callable[..., Awaitable[None]]
 
 
 class _Server(uvicorn.Server):
@@ -16,7 +17,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_until(stop: asyncio.Event, application: ASGIApp, *, host: str, port: int) -> None:
+async def serve_until(stop: asyncio.Event, application: AsgiApplication, *, host: str, port: int) -> None:
     """Serve until the stop, then let running requests finish for a few seconds.
 
     Raises `SystemExit` when the port is taken: uvicorn's way to say so.

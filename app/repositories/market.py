@@ -61,11 +61,6 @@ class MarketRepository:
         row = (await self._connection.execute(query)).mappings().first()
         return _step(row) if row else None
 
-    async def clocks(self) -> list[MarketStep]:
-        """Return the newest step of every source."""
-        rows = await self._connection.execute(select(MarketClockRow.__table__))
-        return [_step(row) for row in rows.mappings()]
-
     async def add_bars(self, source: str, bars: list[Bar]) -> None:
         """Store bars; one that is there already stays as it is."""
         await self._connection.execute(
@@ -90,11 +85,11 @@ class MarketRepository:
         query = select(func.count()).select_from(BarRow).where(BarRow.source == source)
         return (await self._connection.execute(query)).scalar_one()
 
-    async def bars(self, source: str, *, instrument_id: UUID, after: datetime | None) -> list[Bar]:
-        """Return a source's bars of one instrument, oldest first, that start after a moment."""
+    async def bars(self, source: str, *, instrument_ids: list[UUID], after: datetime | None) -> list[Bar]:
+        """Return a source's bars of some instruments, oldest first, that start after a moment."""
         query = (
             select(BarRow.__table__)
-            .where(BarRow.source == source, BarRow.instrument_id == instrument_id)
+            .where(BarRow.source == source, BarRow.instrument_id.in_(instrument_ids))
             .order_by(BarRow.start)
         )
         if after is not None:

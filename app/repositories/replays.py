@@ -31,8 +31,11 @@ class Replay:
 
 
 class Progress(NamedTuple):
-    """How much of an account's business is recorded. `unsettled` orders still wait for, or are with, a worker."""
+    """How much of an account's business is recorded. `unsettled` orders still wait for, or are with, a worker;
+    `slowest_step` is the market step that all strategies of the source have done, None where it has none.
+    """
 
+    slowest_step: int | None
     unsettled: int
     terminal_at_broker: int
     fills: int
@@ -56,8 +59,9 @@ SELECT count(*) AS orders,
   percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM acknowledged_at - saved_at) * 1000) AS p99_ms
 FROM orders WHERE account_id = :account_id
 """)
-_SETTLED = text("""
+_PROGRESS_OF = text("""
 SELECT (SELECT count(*) FROM fills WHERE account_id = :account_id) AS fills,
+  (SELECT min(step_done) FROM strategies WHERE source = :source AND enabled) AS slowest_step,
   count(*) FILTER (WHERE status IN ('COMPLETE', 'CANCELLED', 'REJECTED') AND broker_order_id IS NOT NULL)
     AS terminal_at_broker,
   count(*) FILTER (WHERE status IN ('PENDING', 'SUBMITTING')) AS unsettled
@@ -130,10 +134,10 @@ class ReplayRepository:
             row.orders, row.rejected, row.unknown, _ms(row.p50_ms), _ms(row.p99_ms)
         )
 
-    async def settled(self, account_id: UUID) -> Progress:
-        """Return how much of an account's business is recorded."""
-        row = (await self._connection.execute(_SETTLED, {"account_id": account_id})).one()
-        return Progress(row.unsettled, row.terminal_at_broker, row.fills)
+    async def progress_of(self, account_id: UUID, *, source: str) -> Progress:
+        """Return how much of an account's business is recorded, and how far its source's strategies are."""
+        row = (await self._connection.execute(_PROGRESS_OF, {"account_id": account_id, "source": source})).one()
+        return Progress(row.slowest_step, row.unsettled, row.terminal_at_broker, row.fills)
 
 
 def _ms(value: object) -> Decimal | None:

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.signals import Signal
-from app.models import SignalRow, StrategyRow
+from app.models import MarketClockRow, SignalRow, StrategyRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +71,13 @@ class StrategyRepository:
             )
         )
 
-    async def enabled(self) -> list[StoredStrategy]:
-        """Return all enabled strategies, by source and name."""
+    async def due(self) -> list[StoredStrategy]:
+        """Return the enabled strategies whose source has a newer step than they have done, by source and name."""
         query = (
-            select(StrategyRow.__table__).where(StrategyRow.enabled).order_by(StrategyRow.source, StrategyRow.name)
+            select(StrategyRow.__table__)
+            .join(MarketClockRow, MarketClockRow.source == StrategyRow.source)
+            .where(StrategyRow.enabled, StrategyRow.step_done < MarketClockRow.step)
+            .order_by(StrategyRow.source, StrategyRow.name)
         )
         return [_strategy(row) for row in (await self._connection.execute(query)).mappings()]
 
@@ -113,11 +116,6 @@ class StrategyRepository:
     async def mark_step_done(self, source: str, step: int) -> None:
         """Store that all strategies of a source have worked through a step."""
         await self._connection.execute(_STEP_DONE, {"source": source, "step": step})
-
-    async def slowest_step(self, source: str) -> int | None:
-        """Return the step that every enabled strategy of a source has done; None where it has no strategy."""
-        query = select(func.min(StrategyRow.step_done)).where(StrategyRow.source == source, StrategyRow.enabled)
-        return (await self._connection.execute(query)).scalar_one_or_none()
 
     async def count_signals(self, account_id: UUID) -> int:
         """Return how many signals an account's strategies have given."""

@@ -22,6 +22,9 @@ DEMO_STRATEGIES = (
 )
 """What trades on a replayed day: name, symbol and parameters."""
 
+REPLAY_ORDERS_PER_SECOND = 1000
+"""A fast replay squeezes a day into seconds: a budget by the wall clock would only hold it up."""
+
 
 class ReplayFigures(NamedTuple):
     """What a replay comes to; money in rupees, before fees where it says P&L."""
@@ -54,7 +57,9 @@ class ReplayService:
         """Ask the feed to play a day; the strategies of the demo trade on it."""
         name = f"replay-{day.isoformat()}-{secrets.token_hex(3)}"
         async with self._uow.transaction() as tx:
-            account = await self._accounts.add(tx, name=name, market_source=name)
+            account = await self._accounts.add(
+                tx, name=name, market_source=name, orders_per_second=REPLAY_ORDERS_PER_SECOND
+            )
             await self._add_strategies(tx, account_id=account.id, source=name, day=day)
             replay = Replay(
                 id=new_id(),
