@@ -105,12 +105,12 @@ def replay_service(base: Foundation, market: PaperMarket) -> ReplayService:
     return ReplayService(uow=base.uow, accounts=paper_accounts(base, market), market=market, bell=base.bell)
 
 
-def order_service(base: Foundation, doorbell: RedisDoorbell) -> tuple[OrderService, AccountDirectory, InstrumentManager]:
+def order_service(
+    base: Foundation, doorbell: RedisDoorbell
+) -> tuple[OrderService, AccountDirectory, InstrumentManager]:
     """Return the service that takes orders, with the directories that it reads."""
     accounts, instruments = AccountDirectory(base.uow), InstrumentManager(base.uow)
-    orders = OrderService(
-        uow=base.uow, instruments=instruments, accounts=accounts, doorbell=doorbell, clock=base.clock
-    )
+    orders = OrderService(uow=base.uow, instruments=instruments, accounts=accounts, doorbell=doorbell, clock=base.clock)
     return orders, accounts, instruments
 
 

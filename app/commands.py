@@ -91,9 +91,7 @@ def create_admin(
                 return False
             if await tx.users.by_username(username) is not None:
                 fail(f"there is a user {username!r} already; `sauda admin reset-password` gives a new password")
-            await tx.users.add(
-                User(id=new_id(), username=username, password_hash=hashed, role="ADMIN", disabled=False)
-            )
+            await tx.users.add(User(id=new_id(), username=username, password_hash=hashed, role="ADMIN", disabled=False))
         return True
 
     if _run(_create):

@@ -23,9 +23,7 @@ async def instrument_id_of(services: ApiServices, key: str | None) -> UUID | Non
         return None
     instrument = await services.instruments.by_key(key)
     if instrument is None:
-        raise InvalidOrder(
-            field="instrument", code="unknown_instrument", message=f"there is no instrument {key!r}"
-        )
+        raise InvalidOrder(field="instrument", code="unknown_instrument", message=f"there is no instrument {key!r}")
     return instrument.id
 
 

@@ -31,12 +31,8 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post(
-    "", status_code=202, response_model=OrderAccepted, responses=documented(400, 401, 409, 413, 422, 503)
-)
-async def place_order(
-    body: OrderIn, key: IdempotencyKey, caller: CurrentCaller, services: Services
-) -> Response:
+@router.post("", status_code=202, response_model=OrderAccepted, responses=documented(400, 401, 409, 413, 422, 503))
+async def place_order(body: OrderIn, key: IdempotencyKey, caller: CurrentCaller, services: Services) -> Response:
     """Save an order, to be placed at the broker once.
 
     202 means that it is saved: whatever crashes now, it is sent once or its state says why not. The same key with the

@@ -25,9 +25,7 @@ async def list_positions(
     """List positions from our own fills, those changed last first."""
     account_id = await account_id_of(services, account)
     async with services.uow.statement() as tx:
-        held = await tx.positions.page(
-            account_id=account_id, strategy_id=strategy_id, open_only=open_only, limit=limit
-        )
+        held = await tx.positions.page(account_id=account_id, strategy_id=strategy_id, open_only=open_only, limit=limit)
     names = await account_names(services, {one.key.account_id for one in held})
     return PositionList(
         items=[

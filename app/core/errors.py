@@ -1,13 +1,13 @@
 """Every error that the trading rules raise.
 
-    SaudaError
-    ├── InvalidOrder         the request can never be right as written: field, code, what to do
-    ├── OrderRefused         well-formed, but refused in the present state: code, what to do
-    ├── IllegalTransition    a status change that the transition table does not know
-    ├── BrokerUnreadable     a read of the broker's books failed; never means "nothing there"
-    │   └── SessionDead      the broker says that the session is over: log in again
-    ├── LoginRefused         the broker refused the login itself (wrong PIN, TOTP, key)
-    └── PaperGuardError      a paper account could reach something that is not the paper exchange
+SaudaError
+├── InvalidOrder         the request can never be right as written: field, code, what to do
+├── OrderRefused         well-formed, but refused in the present state: code, what to do
+├── IllegalTransition    a status change that the transition table does not know
+├── BrokerUnreadable     a read of the broker's books failed; never means "nothing there"
+│   └── SessionDead      the broker says that the session is over: log in again
+├── LoginRefused         the broker refused the login itself (wrong PIN, TOTP, key)
+└── PaperGuardError      a paper account could reach something that is not the paper exchange
 """
 
 

@@ -15,7 +15,9 @@ def check_intent(intent: OrderIntent, instrument: Instrument) -> None:
     """Raise `InvalidOrder` where the order can never be accepted for this instrument."""
     if instrument.kind is InstrumentKind.INDEX:
         raise InvalidOrder(
-            field="instrument", code="instrument_not_tradable", message=f"{instrument.key} is an index: it has no orders"
+            field="instrument",
+            code="instrument_not_tradable",
+            message=f"{instrument.key} is an index: it has no orders",
         )
     _check_quantity(intent, instrument)
     _check_product(intent, instrument)
@@ -61,9 +63,7 @@ def _check_product(intent: OrderIntent, instrument: Instrument) -> None:
 
 def _check_price(price: Decimal | None, *, wanted: bool, field: str, intent: OrderIntent) -> None:
     if wanted and price is None:
-        raise InvalidOrder(
-            field=field, code=f"{field}_required", message=f"a {intent.order_type} order needs {field}"
-        )
+        raise InvalidOrder(field=field, code=f"{field}_required", message=f"a {intent.order_type} order needs {field}")
     if price is None:
         return
     if not wanted:

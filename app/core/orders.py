@@ -101,9 +101,7 @@ class OrderStatus(StrEnum):
     EXPIRED = "EXPIRED"
 
 
-TERMINAL_STATUSES = frozenset(
-    {OrderStatus.COMPLETE, OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED}
-)
+TERMINAL_STATUSES = frozenset({OrderStatus.COMPLETE, OrderStatus.REJECTED, OrderStatus.CANCELLED, OrderStatus.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,16 +107,17 @@ class Conductor:
         """One more step at the last prices, so that orders of the last close still meet a price."""
         start, bars = day.minutes[-1]
         moment = MarketStep(
-            replay.source, step, start + STEP_OFFSETS[-1] + timedelta(milliseconds=500), day.day,
+            replay.source,
+            step,
+            start + STEP_OFFSETS[-1] + timedelta(milliseconds=500),
+            day.day,
             _ticks(bars, len(STEP_OFFSETS) - 1, start + STEP_OFFSETS[-1]),
         )
         await self._step(moment, [], replay, cast, lease)
         async with self._uow.fenced(lease) as tx:
             await tx.replays.progress(replay.id, bars_done=day.bar_count)
 
-    async def _step(
-        self, moment: MarketStep, closed: list[Bar], replay: Replay, cast: Cast, lease: Lease
-    ) -> None:
+    async def _step(self, moment: MarketStep, closed: list[Bar], replay: Replay, cast: Cast, lease: Lease) -> None:
         answer = await self._market.step(
             run=replay.source, step=moment.step, time=moment.market_time, prices=_prices(moment.ticks, cast)
         )
@@ -140,9 +141,7 @@ class Conductor:
         self._recorded = counts
 
     async def _until_recorded(self, replay: Replay, counts: ClientCounts, *, step: int) -> None:
-        """Wait until every strategy has worked through `step`, no order is on its way, and our books say what the
-        exchange counts.
-        """
+        """Wait until all strategies have done `step`, and our books say what the exchange counts."""
         give_up = self._clock.monotonic() + SETTLE_TIMEOUT_S
         while True:
             self._progress.clear()

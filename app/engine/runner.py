@@ -54,9 +54,7 @@ class StrategyRunner:
     def _sized(self, signal: Signal, at: datetime) -> SizedSignal:
         return SizedSignal(
             signal=signal,
-            client_order_id=client_order_id(
-                self._run, self._name, self._instrument, at.isoformat(), signal.kind.value
-            ),
+            client_order_id=client_order_id(self._run, self._name, self._instrument, at.isoformat(), signal.kind.value),
             urgency=_URGENCY[signal.kind],
             validity=Validity.IOC if signal.kind is SignalKind.ENTRY else Validity.DAY,
         )

@@ -83,10 +83,8 @@ class Scheduler:
                 if bar.instrument_id == strategy.instrument_id
                 and (runner.last_bar is None or bar.start > runner.last_bar)
             ]
-            for sized in runner.step(
-                at=step.market_time, bars=own, ticks=step.ticks, holding=holdings[strategy.id]
-            ):
-                decided.append((strategy, sized, await self._place(strategy, sized)))
+            decisions = runner.step(at=step.market_time, bars=own, ticks=step.ticks, holding=holdings[strategy.id])
+            decided += [(strategy, sized, await self._place(strategy, sized)) for sized in decisions]
         async with self._uow.fenced(lease) as tx:
             for strategy, sized, refusal in decided:
                 await tx.strategies.add_signal(
@@ -159,9 +157,7 @@ class Scheduler:
         if runner is None:
             instrument = await self._instruments.by_id(strategy.instrument_id)
             runner = StrategyRunner(
-                build_strategy(
-                    strategy.kind, instrument_id=strategy.instrument_id, parameters=strategy.parameters
-                ),
+                build_strategy(strategy.kind, instrument_id=strategy.instrument_id, parameters=strategy.parameters),
                 run=strategy.run,
                 name=strategy.name,
                 instrument=instrument.key if instrument else str(strategy.instrument_id),

@@ -1,4 +1,4 @@
-"""Bells between processes, beside the order lanes: "something changed, look". Messages carry no facts and may be lost."""
+"""Bells between processes, beside the order lanes: "something changed, look". They carry no facts and may be lost."""
 
 import asyncio
 from enum import StrEnum

@@ -56,7 +56,7 @@ async def every(
                 failing = False
         except fatal:
             raise
-        except Exception as error:  # isolation point: logged once, tried again
+        except Exception as error:  # noqa: BLE001  isolation point: logged once, tried again
             if not failing:
                 log.warning("duty.failing", duty=name, error=repr(error))
             failing = True

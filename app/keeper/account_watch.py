@@ -108,11 +108,11 @@ class AccountWatch:
     async def _read_stream(self, stream: AsyncIterator[BrokerOrder]) -> None:
         try:
             async for frame in stream:
-                if len(self._frames) >= FRAMES_MAX:
-                    raise BrokerUnreadable("more order updates than can be worked off")
                 self._frames.append(frame)
                 self._wake.set()
-            self._stream_error = BrokerUnreadable("the order stream ended")
+                if len(self._frames) >= FRAMES_MAX:
+                    break
+            self._stream_error = BrokerUnreadable("the order stream ended, or brought more than can be worked off")
         except BrokerUnreadable as error:
             self._stream_error = error
         self._wake.set()

@@ -35,9 +35,7 @@ class Keeper:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(every("sweep", SWEEP_EVERY_S, over, sweep.turn, fatal=(LeaseLost,)))
-                group.create_task(
-                    every("dead_claims", DEAD_CLAIMS_EVERY_S, over, dead_claims.turn, fatal=(LeaseLost,))
-                )
+                group.create_task(every("dead_claims", DEAD_CLAIMS_EVERY_S, over, dead_claims.turn, fatal=(LeaseLost,)))
                 group.create_task(every("accounts", ACCOUNTS_EVERY_S, over, watches.turn, fatal=(LeaseLost,)))
         finally:
             await watches.close()

@@ -33,7 +33,9 @@ class Sweep:
             await tx.commands.mark_all_unrung()
         rung = 0
         for _ in range(MAX_BATCHES):
-            count = await self._ring_batch()
+            count, heard = await self._ring_batch()
+            if not heard:
+                return  # without the key the next turn starts again
             rung += count
             if count == 0:
                 break
@@ -41,9 +43,11 @@ class Sweep:
         await self._doorbell.set_epoch(str(new_id()))
         log.warning("sweep.redis_was_wiped", rung=rung)
 
-    async def _ring_batch(self) -> int:
+    async def _ring_batch(self) -> tuple[int, bool]:
+        """Ring what is due next; returns how many, and whether Redis took them."""
         async with self._uow.fenced(self._lease) as tx:
             rings = await tx.commands.take_unrung(batch=BATCH)
-        if rings and not await self._doorbell.rering(rings):
+        heard = await self._doorbell.rering(rings)
+        if not heard:
             log.warning("sweep.not_rung", count=len(rings))
-        return len(rings)
+        return len(rings), heard

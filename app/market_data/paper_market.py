@@ -108,7 +108,7 @@ class PaperMarket:
             response = await self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise PaperMarketError(f"the paper exchange does not answer: {error!r}") from error
-        if response.status_code != 200:
+        if not response.is_success:
             raise PaperMarketError(f"{method} {path}: {response.status_code} {response.text[:300]}")
         return response.content
 

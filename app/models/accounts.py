@@ -44,7 +44,7 @@ class BrokerAccountRow(Base):
 
 
 class BrokerSessionRow(Base):
-    """The one session of an account. `version` grows with every login, so that a late report about an old one is void."""
+    """The one session of an account. `version` grows with every login: a late report about an old one is void."""
 
     __tablename__ = "broker_sessions"
     account_id: Mapped[Id] = mapped_column(ForeignKey("broker_accounts.id"), primary_key=True)

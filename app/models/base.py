@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, DateTime, MetaData, Numeric, Text, Uuid
@@ -27,7 +27,7 @@ class Base(DeclarativeBase):
     """Base of all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {str: Text}
+    type_annotation_map: ClassVar = {str: Text}
 
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:

@@ -3,7 +3,7 @@
 from app.core.errors import SaudaError
 
 
-class QueueUnreachable(SaudaError):  # noqa: N818  named for what it says, like the errors of the trading rules
+class QueueUnreachable(SaudaError):
     """Redis did not answer. It says nothing about what hangs in the queue."""
 
     code = "queue_unreachable"

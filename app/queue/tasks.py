@@ -26,8 +26,8 @@ class Executor(Protocol):
 def execute_command_job(executor: Executor) -> Function:
     """Return the job function that arq calls; its name in the queue is `execute_command`."""
 
-    async def execute_command(  # noqa: PLR0913  the payload's fields, each by name
-        ctx: dict[str, object], *, v: int, command_id: str, account_id: str, urgency: str, rung_ms: int
+    async def execute_command(
+        _ctx: dict[str, object], *, v: int, command_id: str, account_id: str, rung_ms: int, **_later: object
     ) -> PutOff | None:
         if v != PAYLOAD_VERSION:
             # Written by another release: the sweep rings again with a payload of this one.

@@ -13,16 +13,16 @@ from arq.worker import Function, Worker
 from redis.exceptions import RedisError
 
 from app.core.orders import Lane
+from app.infra.backoff import FailureCounts, backoff_s
 from app.infra.lifecycle import sleep_or_stop
 from app.infra.logging import get_logger
-from app.queue.backoff import FailureCounts, backoff_s
+from app.infra.wakeup import WakeUp
 from app.queue.claims import Claims, FreeSlots
 from app.queue.codec import deserialize, serialize
 from app.queue.jobs import ClaimedJob, FinishedJob, PutOff
 from app.queue.lanes import HEALTH_KEY, LANES, WAKE_CHANNEL, lane_keys
 from app.queue.order_queue import OrderQueue
 from app.queue.priority_queue import PriorityQueue
-from app.queue.wakeup import WakeUp
 
 SAFETY_PASS_S = 1.0
 """A lost message or a lease that ran out wakes nobody, so the lanes are looked at this often at least."""

@@ -56,9 +56,7 @@ class AccountRepository:
     async def pause(self, account_id: UUID) -> None:
         """Let an account take no more orders."""
         await self._connection.execute(
-            update(BrokerAccountRow)
-            .where(BrokerAccountRow.id == account_id)
-            .values(status=AccountStatus.PAUSED)
+            update(BrokerAccountRow).where(BrokerAccountRow.id == account_id).values(status=AccountStatus.PAUSED)
         )
 
     async def all(self) -> list[Account]:

@@ -194,9 +194,7 @@ class CommandRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def claim(
-        self, command_id: UUID, *, worker: str, window_s: float, rung_at: datetime | None
-    ) -> Claim | None:
+    async def claim(self, command_id: UUID, *, worker: str, window_s: float, rung_at: datetime | None) -> Claim | None:
         """Claim a waiting command; None where it is not waiting, its account is paused or its deadline passed."""
         params = {"command_id": command_id, "worker": worker, "window_s": window_s, "rung_at": rung_at}
         row = (await self._connection.execute(_CLAIM, params)).mappings().first()

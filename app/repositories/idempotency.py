@@ -37,9 +37,7 @@ class IdempotencyRepository:
         row = (await self._connection.execute(_FIND, {"caller": caller, "key": key})).first()
         if row is None:
             return None
-        return StoredAnswer(
-            caller=caller, key=key, body_hash=row.body_hash, response=row.response
-        )
+        return StoredAnswer(caller=caller, key=key, body_hash=row.body_hash, response=row.response)
 
     async def add(self, answer: StoredAnswer) -> bool:
         """Store a first answer; false where another request with this key was first."""

@@ -31,8 +31,10 @@ class Replay:
 
 
 class Progress(NamedTuple):
-    """How much of an account's business is recorded. `unsettled` orders still wait for, or are with, a worker;
-    `slowest_step` is the market step that all strategies of the source have done, None where it has none.
+    """How much of an account's business is recorded.
+
+    `unsettled` orders still wait for, or are with, a worker. `slowest_step` is the market step that all strategies
+    of the source have done, None where it has none.
     """
 
     slowest_step: int | None
@@ -130,9 +132,7 @@ class ReplayRepository:
     async def figures(self, account_id: UUID) -> OrderFigures:
         """Return counts and latencies over an account's orders."""
         row = (await self._connection.execute(_FIGURES, {"account_id": account_id})).one()
-        return OrderFigures(
-            row.orders, row.rejected, row.unknown, _ms(row.p50_ms), _ms(row.p99_ms)
-        )
+        return OrderFigures(row.orders, row.rejected, row.unknown, _ms(row.p50_ms), _ms(row.p99_ms))
 
     async def progress_of(self, account_id: UUID, *, source: str) -> Progress:
         """Return how much of an account's business is recorded, and how far its source's strategies are."""

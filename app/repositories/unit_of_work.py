@@ -58,7 +58,7 @@ class UnitOfWork:
 
     @asynccontextmanager
     async def fenced(self, lease: Lease) -> AsyncIterator[Transaction]:
-        """Open a transaction of a leader: raises `LeaseLost` unless the lease still holds, and keeps it until the end."""
+        """Open a transaction of a leader; raises `LeaseLost` unless the lease holds, and keeps it until the end."""
         async with self.transaction() as tx:
             await tx.leases.assert_held(lease)
             yield tx

@@ -47,9 +47,7 @@ class UserRepository:
     async def add(self, user: User) -> None:
         """Insert a user; the name must be new."""
         await self._connection.execute(
-            insert(UserRow).values(
-                id=user.id, username=user.username, password_hash=user.password_hash, role=user.role
-            )
+            insert(UserRow).values(id=user.id, username=user.username, password_hash=user.password_hash, role=user.role)
         )
 
     async def set_password(self, username: str, password_hash: str) -> bool:

@@ -69,9 +69,7 @@ class BrokerSessions:
             return False
         text = json.dumps({**asdict(session), "expires_at": session.expires_at.isoformat()})
         async with self._uow.fenced(lease) as tx:
-            await tx.sessions.save_login(
-                account_id, tokens=self._vault.encrypt(text), expires_at=session.expires_at
-            )
+            await tx.sessions.save_login(account_id, tokens=self._vault.encrypt(text), expires_at=session.expires_at)
         log.info("broker.login.done", account_id=str(account_id))
         return True
 

@@ -85,9 +85,7 @@ class FillRecorder:
         await self._move_positions(tx, account_id, fills)
         return fresh, unmatched
 
-    async def _known(
-        self, tx: Transaction, account_id: UUID, trades: list[BrokerTrade]
-    ) -> set[tuple[str, str, str]]:
+    async def _known(self, tx: Transaction, account_id: UUID, trades: list[BrokerTrade]) -> set[tuple[str, str, str]]:
         by_day: dict[date, list[str]] = defaultdict(list)
         for trade in trades:
             by_day[trade.trade_date].append(trade.broker_order_id)
@@ -104,9 +102,7 @@ class FillRecorder:
             broker_order_id=trade.broker_order_id,
             trade_id=trade.trade_id,
         )
-        fill = Fill(
-            key=key, side=trade.side, quantity=trade.quantity, price=trade.price, traded_at=trade.traded_at
-        )
+        fill = Fill(key=key, side=trade.side, quantity=trade.quantity, price=trade.price, traded_at=trade.traded_at)
         rates = rates_on(self._fee_schedules, day=trade.trade_date, product=order.product)
         fees = fill_fees(rates, side=trade.side, turnover_before=turnover_before, turnover=fill.turnover)
         return replace(fill, fees=fees)

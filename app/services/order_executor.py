@@ -90,9 +90,7 @@ class OrderExecutor:
             return Later(outcome.retry_after_s)
         return Later(NOT_SENT_WAIT_S) if isinstance(outcome, NotSent) else None
 
-    async def _send(
-        self, broker: GuardedBroker, permit: Permit, claim: Claim, deadline: float
-    ) -> PlaceOutcome:
+    async def _send(self, broker: GuardedBroker, permit: Permit, claim: Claim, deadline: float) -> PlaceOutcome:
         if claim.trading_symbol is None or claim.token is None:
             return Refused(code="no_broker_symbol", message="the broker has no symbol for this instrument")
         request = PlaceRequest(
@@ -139,7 +137,7 @@ class OrderExecutor:
             return
 
     async def _shielded(self, work: Coroutine[None, None, Later | None]) -> Later | None:
-        """Finish what is claimed and may reach the broker even when this job is cancelled; then let the cancel through."""
+        """Finish what is claimed even when this job is cancelled, then let the cancel through."""
         task = asyncio.ensure_future(work)
         try:
             return await asyncio.shield(task)

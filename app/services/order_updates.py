@@ -44,9 +44,7 @@ class OrderUpdates:
         missing = any(row.filled_quantity > orders[b].filled_quantity for b, row in latest.items() if b in orders)
         return Applied(changed=len(changes), trades_missing=missing)
 
-    async def _match(
-        self, tx: Transaction, account_id: UUID, rows: dict[str, BrokerOrder]
-    ) -> dict[str, LockedOrder]:
+    async def _match(self, tx: Transaction, account_id: UUID, rows: dict[str, BrokerOrder]) -> dict[str, LockedOrder]:
         """Return our orders by broker order id: those bound already, and those whose unique tag the row carries."""
         bound = await tx.orders.lock_by_broker_id(account_id, list(rows))
         matched = {order.broker_order_id: order for order in bound if order.broker_order_id is not None}
@@ -62,9 +60,7 @@ class OrderUpdates:
             if order.broker_order_id is None:
                 matched[broker_id] = order
             else:
-                log.error(
-                    "order.tag.twice", order_id=str(order.id), bound=order.broker_order_id, also=broker_id
-                )
+                log.error("order.tag.twice", order_id=str(order.id), bound=order.broker_order_id, also=broker_id)
         return matched
 
 

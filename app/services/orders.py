@@ -199,9 +199,7 @@ class OrderService:
         return _from_json(stored.response)
 
 
-def _intent(
-    request: OrderRequest, *, account: Account, instrument: Instrument, caller: str, key: str
-) -> OrderIntent:
+def _intent(request: OrderRequest, *, account: Account, instrument: Instrument, caller: str, key: str) -> OrderIntent:
     return OrderIntent(
         account_id=account.id,
         client_order_id=request.client_order_id or client_order_id(caller, key),

@@ -45,9 +45,7 @@ class ReplayFigures(NamedTuple):
 class ReplayService:
     """Requests replays and reads their figures. Each gets a paper account of its own."""
 
-    def __init__(
-        self, *, uow: UnitOfWork, accounts: PaperAccounts, market: PaperMarket, bell: EventBell
-    ) -> None:
+    def __init__(self, *, uow: UnitOfWork, accounts: PaperAccounts, market: PaperMarket, bell: EventBell) -> None:
         self._uow = uow
         self._accounts = accounts
         self._market = market

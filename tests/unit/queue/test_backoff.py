@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.queue.backoff import FailureCounts, backoff_s
+from app.infra.backoff import FailureCounts, backoff_s
 from app.queue.jobs import PUT_OFF_S_MAX, PUT_OFF_S_MIN, PutOff
 
 
