@@ -6,6 +6,7 @@ from app.api import auth, fills, health, orders, positions
 from app.api.body_limit import BodyLimit
 from app.api.dependencies import ApiServices
 from app.api.errors import install_error_handlers
+from app.api.openapi import DescribedApp
 
 DESCRIPTION = """
 Sauda takes order intents and places each at the broker **once, or says exactly why not**.
@@ -17,7 +18,7 @@ Errors are problem details (RFC 9457) with a stable `code`. Money is text, times
 
 def build_application(services: ApiServices) -> FastAPI:
     """Return the application over wired services."""
-    app = FastAPI(title="Sauda", version="1", description=DESCRIPTION, openapi_url="/openapi.json", redoc_url=None)
+    app = DescribedApp(title="Sauda", version="1", description=DESCRIPTION, openapi_url="/openapi.json", redoc_url=None)
     app.state.services = services
     versioned = APIRouter(prefix="/api/v1")
     for module in (auth, orders, fills, positions):

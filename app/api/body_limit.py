@@ -1,10 +1,21 @@
 """Refuses bodies that no request of this API can need, before they are read."""
 
+from enum import Enum
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem_response
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_DISCARDED_BYTES = 16 * 1024 * 1024
+"""How much of a refused body is read and thrown away: a client that still sends would not see the answer."""
+
+
+class _Unread(Enum):
+    """Why there is no body."""
+
+    TOO_LARGE = "TOO_LARGE"
+    DISCONNECTED = "DISCONNECTED"
 
 
 class BodyLimit:
@@ -18,39 +29,38 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
-            await self._refuse(scope, receive, send)
-            return
-        body = await self._read(receive)
-        if body is None:
-            await self._refuse(scope, receive, send)
-            return
-        await self._app(scope, _replayed(body, receive), send)
+        body = await _read(receive)
+        if body is _Unread.TOO_LARGE:
+            await _refuse(scope, receive, send)
+        elif isinstance(body, bytes):
+            await self._app(scope, _replayed(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """Return the whole body, or None where it is over the limit."""
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                break
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY_BYTES:
-                return None
-            more = message.get("more_body", False)
-        return body
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem_response(
-            status=413,
-            code="body_too_large",
-            title="The body is too large",
-            detail=f"a request body may have {MAX_BODY_BYTES} bytes",
-            headers={"Connection": "close"},
-        )
-        await response(scope, receive, send)
+async def _read(receive: Receive) -> bytes | _Unread:
+    """Return the whole body, unless it is over the limit or its sender left in the middle of it."""
+    body = b""
+    size = 0
+    more = True
+    while more and size <= MAX_DISCARDED_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            return _Unread.DISCONNECTED
+        part = message.get("body", b"")
+        size += len(part)
+        body = body + part if size <= MAX_BODY_BYTES else b""
+        more = message.get("more_body", False)
+    return body if size <= MAX_BODY_BYTES else _Unread.TOO_LARGE
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem_response(
+        status=413,
+        code="body_too_large",
+        title="The body is too large",
+        detail=f"a request body may have {MAX_BODY_BYTES} bytes",
+        headers={"Connection": "close"},
+    )
+    await response(scope, receive, send)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

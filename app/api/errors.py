@@ -9,13 +9,14 @@ from starlette.responses import JSONResponse
 
 from app.api.problems import FieldError, problem_response
 from app.core.errors import InvalidOrder
-from app.infra.database import is_database_away
+from app.infra.database import DATABASE_ERRORS, is_database_away
 from app.infra.logging import get_logger
 from app.services.orders import IdempotencyConflict
 
 log = get_logger(__name__)
 
 _HTTP_CODES = {
+    400: ("malformed_json", "The body is not JSON"),
     401: ("unauthorized", "A valid token is needed"),
     404: ("not_found", "There is no such thing"),
     405: ("method_not_allowed", "This address does not take that method"),
@@ -29,6 +30,9 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(InvalidOrder, _invalid_order)
     app.add_exception_handler(IdempotencyConflict, _idempotency_conflict)
     app.add_exception_handler(HTTPException, _http)
+    # Named one by one, because what only the catch-all handles is raised again after its answer.
+    for kind in DATABASE_ERRORS:
+        app.add_exception_handler(kind, _unexpected)
     app.add_exception_handler(Exception, _unexpected)
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from app.api.dependencies import CurrentCaller, Services
 from app.api.names import account_id_of, account_names, instrument_id_of, instrument_of
 from app.api.problems import documented
-from app.api.schemas import FillOut, FillPage
+from app.api.trade_schemas import FillOut, FillPage
 
 router = APIRouter(prefix="/fills", tags=["fills"])
 

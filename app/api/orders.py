@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse
 
 from app.api.dependencies import ApiServices, CurrentCaller, Services
 from app.api.names import account_id_of, account_names, instrument_id_of, instrument_of
+from app.api.order_schemas import EventOut, OrderAccepted, OrderDetail, OrderIn, OrderOut, OrderPage
 from app.api.problems import documented, problem_response
-from app.api.schemas import EventOut, OrderAccepted, OrderDetail, OrderIn, OrderOut, OrderPage
 from app.core.orders import Order, OrderStatus, Side
 from app.repositories.orders import OrderFilter
 from app.services.orders import OrderRequest
@@ -31,7 +31,26 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("", status_code=202, response_model=OrderAccepted, responses=documented(400, 401, 409, 413, 422, 503))
+_ACCEPTED: dict[int | str, dict[str, object]] = {
+    202: {
+        "description": "Saved: it will be sent once",
+        "headers": {
+            "Location": {"description": "Where its state is", "schema": {"type": "string"}},
+            "Idempotency-Replayed": {
+                "description": "`true` where this is the answer that the key got before",
+                "schema": {"type": "string"},
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=OrderAccepted,
+    responses=_ACCEPTED | documented(400, 401, 409, 413, 422, 503),
+)
 async def place_order(body: OrderIn, key: IdempotencyKey, caller: CurrentCaller, services: Services) -> Response:
     """Save an order, to be placed at the broker once.
 

@@ -1,7 +1,11 @@
 """Problem details (RFC 9457): the one shape of every error that this API answers with."""
 
+import json
+
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
 class FieldError(BaseModel):
@@ -10,6 +14,16 @@ class FieldError(BaseModel):
     field: str = Field(examples=["quantity"])
     code: str = Field(examples=["quantity_off_lot"])
     message: str = Field(examples=["quantity must be a multiple of the lot size 65"])
+
+
+class ProblemResponse(JSONResponse):
+    """A problem on the wire, in ASCII: a name that the caller made up may hold what UTF-8 cannot carry."""
+
+    media_type = PROBLEM_MEDIA_TYPE
+
+    def render(self, content: object) -> bytes:
+        """Return the body."""
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 class Problem(BaseModel):
@@ -57,21 +71,12 @@ def problem_response(
     problem = Problem(
         type=f"urn:sauda:problem:{code}", title=title, status=status, code=code, detail=detail, errors=errors or []
     )
-    return JSONResponse(
-        problem.model_dump(mode="json"), status_code=status, media_type="application/problem+json", headers=headers
-    )
+    return ProblemResponse(problem.model_dump(), status_code=status, headers=headers)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """Return the OpenAPI entries of the problems that an operation may answer with."""
-    return {
-        status: {
-            "model": Problem,
-            "description": DESCRIPTIONS[status],
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in statuses
-    }
+    """Return the OpenAPI entries of the problems that an operation may answer with, 500 among them."""
+    return {status: {"model": Problem, "description": DESCRIPTIONS[status]} for status in (*statuses, 500)}
 
 
 DESCRIPTIONS = {
@@ -81,5 +86,6 @@ DESCRIPTIONS = {
     409: "Refused by the present state, or a key that was used for another body",
     413: "The body is too large",
     422: "Fields are missing, unknown or wrong: each is named",
+    500: "Something went wrong here; it has been recorded",
     503: "The database is away; nothing was saved, or repeating the request with the same key tells",
 }

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.infra.config import PROJECT_ROOT
@@ -15,6 +16,9 @@ COMMAND_TIMEOUT_S = 15.0
 """The client's bound on a statement; the server's own (ALTER ROLE, set by the migrations) is shorter."""
 POOL_WAIT_S = 5.0
 POOL_RECYCLE_S = 1800
+
+DATABASE_ERRORS: tuple[type[Exception], ...] = (OSError, SQLAlchemyError)
+"""What a statement can raise; `is_database_away` tells which of them mean "not now"."""
 
 
 def build_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
@@ -31,7 +35,8 @@ def build_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
 
 def is_database_away(error: BaseException) -> bool:
     """Whether an error means that the database cannot be reached now, so that trying later makes sense."""
-    if isinstance(error, (OSError, asyncio.TimeoutError, InterfaceError)):
+    # No free connection: all of them hang on a database that does not answer, or there is more work than they can do.
+    if isinstance(error, (OSError, asyncio.TimeoutError, InterfaceError, NoFreeConnection)):
         return True
     if isinstance(error, DBAPIError):
         # 57P0x: the server is shutting down or starting; 08xxx: the connection broke; 53300: too many of them.

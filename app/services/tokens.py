@@ -1,5 +1,6 @@
 """API tokens: given for a password, checked on every request."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,8 @@ from app.repositories.unit_of_work import UnitOfWork
 
 ALGORITHM = "HS256"
 ISSUER = "sauda"
+CHECKS_AT_ONCE = 2
+"""A password check takes 64 MB and tens of milliseconds on purpose: more of them at once would crowd out orders."""
 
 
 class NotAuthenticated(Exception):
@@ -34,12 +37,14 @@ class TokenService:
         self._key = derive_key(secret, "sauda/token/v1")
         self._ttl = timedelta(minutes=ttl_minutes)
         self._clock = clock
+        self._checking = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def issue(self, username: str, password: str) -> tuple[str, datetime]:
         """Return a token and when it ends; raises `NotAuthenticated`."""
         async with self._uow.statement() as tx:
             user = await tx.users.by_username(username)
-        fits = self._passwords.verify(user.password_hash if user else None, password)
+        async with self._checking:
+            fits = await asyncio.to_thread(self._passwords.verify, user.password_hash if user else None, password)
         if user is None or not fits or user.disabled:
             raise NotAuthenticated("wrong username or password")
         expires_at = self._clock.now() + self._ttl
