@@ -117,3 +117,13 @@ def remark(status: OrderStatus, event: OrderEvent) -> str:
 def sources(event: OrderEvent) -> dict[OrderStatus, OrderStatus]:
     """Return every status in which `event` is legal, with the status that follows."""
     return {row.status: row.to for row in TRANSITIONS if row.event is event}
+
+
+def mermaid() -> str:
+    """Return the table as a Mermaid state diagram, for the documentation."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for row in TRANSITIONS:
+        if row.status is not row.to:
+            arrows.setdefault((row.status.value, row.to.value), []).append(row.event.value)
+    lines = [f"  {start} --> {end}: {', '.join(events)}" for (start, end), events in arrows.items()]
+    return "\n".join(["stateDiagram-v2", "  [*] --> PENDING", *lines])
