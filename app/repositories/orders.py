@@ -1,88 +1,37 @@
 """Orders: saving them, and reading them back."""
 
 import json
-from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import RowMapping, TextClause, select, text
+from sqlalchemy import TextClause, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.orders import Order, OrderIntent, OrderStatus, OrderType, Product, Side, Stages, Urgency, Validity
-from app.core.transitions import OrderEvent
+from app.core.orders import Order, OrderStatus
 from app.models import OrderEventRow, OrderRow
-from app.repositories.idempotency import StoredAnswer
+from app.repositories.order_rows import (
+    LockedOrder,
+    NewOrder,
+    OrderChange,
+    OrderFilter,
+    TimelineEvent,
+    locked_order_of,
+    order_of,
+)
+
+__all__ = [
+    "DuplicateClientOrderId",
+    "LockedOrder",
+    "NewOrder",
+    "OrderChange",
+    "OrderFilter",
+    "OrderRepository",
+    "TimelineEvent",
+]
 
 
 class DuplicateClientOrderId(Exception):
     """The account has an order with this client order id already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewOrder:
-    """All that is known of an order when it is saved, with the answer that its caller will get."""
-
-    id: UUID
-    command_id: UUID
-    intent: OrderIntent
-    tag: str
-    trading_day: date
-    market_time: datetime
-    received_at: datetime
-    answer: StoredAnswer
-
-
-class OrderFilter(NamedTuple):
-    """Which orders to list; None means any. `before` is the id of the last order of the page before."""
-
-    account_id: UUID | None = None
-    status: OrderStatus | None = None
-    instrument_id: UUID | None = None
-    strategy_id: UUID | None = None
-    side: Side | None = None
-    trading_day: date | None = None
-    before: UUID | None = None
-
-
-class TimelineEvent(NamedTuple):
-    """One recorded event of an order."""
-
-    at: datetime
-    event: str
-    status: OrderStatus
-    actor: str
-    detail: dict[str, str]
-
-
-class LockedOrder(NamedTuple):
-    """What a fill or a broker's update needs to know of an order that this transaction has locked."""
-
-    id: UUID
-    account_id: UUID
-    strategy_id: UUID | None
-    instrument_id: UUID
-    product: Product
-    side: Side
-    quantity: int
-    filled_quantity: int
-    status: OrderStatus
-    broker_order_id: str | None
-    tag: str
-
-
-class OrderChange(NamedTuple):
-    """One step that a broker's row makes an order take; the status comes from the transition table."""
-
-    order_id: UUID
-    event: OrderEvent
-    status: OrderStatus
-    reason: str | None
-    broker_order_id: str
-    broker_unique_id: str | None
-    done: bool
 
 
 # One statement, one round trip: the key first, and nothing else unless the key is new. `ring_after` gives the
@@ -214,7 +163,7 @@ class OrderRepository:
         """Return one order."""
         query = select(OrderRow.__table__).where(OrderRow.id == order_id)
         row = (await self._connection.execute(query)).mappings().first()
-        return _order(row) if row else None
+        return order_of(row) if row else None
 
     async def page(self, wanted: OrderFilter, *, limit: int) -> list[Order]:
         """Return orders, newest first."""
@@ -231,7 +180,7 @@ class OrderRepository:
                 query = query.where(column == value)
         if wanted.before is not None:
             query = query.where(OrderRow.id < wanted.before)
-        return [_order(row) for row in (await self._connection.execute(query)).mappings()]
+        return [order_of(row) for row in (await self._connection.execute(query)).mappings()]
 
     async def timeline(self, order_id: UUID) -> list[TimelineEvent]:
         """Return what happened to an order, oldest first."""
@@ -255,54 +204,4 @@ class OrderRepository:
 
     async def _lock(self, query: TextClause, account_id: UUID, values: list[str]) -> list[LockedOrder]:
         rows = await self._connection.execute(query, {"account_id": account_id, "values": values})
-        return [
-            LockedOrder(
-                **{
-                    **row,
-                    "product": Product(row["product"]),
-                    "side": Side(row["side"]),
-                    "status": OrderStatus(row["status"]),
-                }
-            )
-            for row in rows.mappings()
-        ]
-
-
-def _order(row: RowMapping) -> Order:
-    average: Decimal | None = row["average_price"]
-    return Order(
-        id=row["id"],
-        intent=OrderIntent(
-            account_id=row["account_id"],
-            client_order_id=row["client_order_id"],
-            instrument_id=row["instrument_id"],
-            side=Side(row["side"]),
-            quantity=row["quantity"],
-            order_type=OrderType(row["order_type"]),
-            product=Product(row["product"]),
-            validity=Validity(row["validity"]),
-            urgency=Urgency(row["urgency"]),
-            price=row["price"],
-            trigger_price=row["trigger_price"],
-            deadline=row["deadline"],
-            strategy_id=row["strategy_id"],
-        ),
-        tag=row["tag"],
-        status=OrderStatus(row["status"]),
-        status_reason=row["status_reason"],
-        broker_order_id=row["broker_order_id"],
-        filled_quantity=row["filled_quantity"],
-        average_price=average,
-        trading_day=row["trading_day"],
-        market_time=row["market_time"],
-        stages=Stages(
-            received=row["received_at"],
-            saved=row["saved_at"],
-            rung=row["rung_at"],
-            claimed=row["claimed_at"],
-            sent=row["sent_at"],
-            acknowledged=row["acknowledged_at"],
-            first_fill=row["first_fill_at"],
-            done=row["done_at"],
-        ),
-    )
+        return [locked_order_of(row) for row in rows.mappings()]
