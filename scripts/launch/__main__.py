@@ -28,6 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _list_days()
         with everything(ROOT, os.environ, console) as running:
             return _replay(running, options, console) if options.replay else _demo(running, console)
+    except BrokenPipeError:
+        # Our reader has gone, as `| head` does. Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (LaunchError, EmbeddedServerError, OSError) as error:
         print(f"sauda: {error}", file=sys.stderr)
         return 1
