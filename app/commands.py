@@ -13,15 +13,16 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from app.bootstrap import Foundation, foundation, paper_accounts, paper_market, replay_service
+from app.bootstrap.foundation import Foundation, foundation
+from app.bootstrap.paper import paper_accounts, paper_market, replay_service
 from app.core.instruments import BrokerSymbol
 from app.core.replays import ReplayState
 from app.engine.feed import PAPER_SOURCE
 from app.infra.config import Config
 from app.infra.crypto import Passwords
-from app.infra.database import migrate
 from app.infra.ids import new_id
 from app.infra.logging import configure_logging
+from app.infra.migrations import migrate
 from app.market_data.paper_market import PaperMarketError
 from app.market_data.sample import NoSuchDay, sample_days, sample_instruments
 from app.repositories.replays import Replay

@@ -51,7 +51,7 @@ def redis_url(redis_server: "RedisProcess") -> str:
 @pytest.fixture(scope="session")
 def migrated_template(postgres: "PostgresProcess") -> str:
     """Name of a migrated database that tests copy; nobody connects to it."""
-    from app.infra.database import migrate  # noqa: PLC0415  pure tests do not pay for drivers
+    from app.infra.migrations import migrate  # noqa: PLC0415  pure tests do not pay for drivers
 
     migrate(postgres.create_database("sauda_template"))
     return "sauda_template"

@@ -18,7 +18,8 @@ from uuid import UUID
 import asyncpg
 import httpx
 
-from app import bootstrap
+from app.bootstrap.foundation import foundation
+from app.bootstrap.paper import paper_accounts, paper_market
 from app.core.accounts import SessionState
 from app.engine.feed import PAPER_SOURCE
 from app.infra.config import Config
@@ -147,10 +148,10 @@ class System:
     async def add_accounts(self, specs: Sequence[AccountSpec]) -> list[LoggedInAccount]:
         """Make paper accounts and wait until the keeper has logged them in and their market has a time."""
         added: list[LoggedInAccount] = []
-        async with bootstrap.foundation(self.config) as base:
-            market = bootstrap.paper_market(self.config)
+        async with foundation(self.config) as base:
+            market = paper_market(self.config)
             try:
-                service = bootstrap.paper_accounts(base, market)
+                service = paper_accounts(base, market)
                 async with base.uow.transaction() as tx:
                     for spec in specs:
                         account = await service.add(

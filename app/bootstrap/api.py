@@ -1,0 +1,49 @@
+"""The API role."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from app.api.application import build_application
+from app.api.dependencies import ApiServices
+from app.bootstrap.foundation import foundation
+from app.bootstrap.trading import order_service
+from app.infra.config import Config
+from app.infra.crypto import Passwords
+from app.infra.http_server import AsgiApplication, serve_until
+from app.queue.connection import build_queue_redis
+from app.queue.producer import RedisDoorbell
+from app.queue.queue_manager import QueueManager
+from app.services.tokens import TokenService
+
+
+async def run(config: Config, stop: asyncio.Event) -> None:
+    """Serve the REST API until the stop."""
+    async with api_application(config) as application:
+        await serve_until(stop, application, host=config.api_host, port=config.api_port)
+
+
+@asynccontextmanager
+async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
+    """Open the API's application over its services."""
+    async with foundation(config) as base, AsyncExitStack() as stack:
+        queue_redis = build_queue_redis(config.redis_url.get_secret_value())
+        stack.push_async_callback(queue_redis.aclose)
+        orders, accounts, instruments = order_service(base, RedisDoorbell(queue_redis, clock=base.clock))
+        tokens = TokenService(
+            uow=base.uow,
+            passwords=Passwords(),
+            secret=config.secret_key.get_secret_value(),
+            ttl_minutes=config.token_ttl_minutes,
+            clock=base.clock,
+        )
+        yield build_application(
+            ApiServices(
+                uow=base.uow,
+                orders=orders,
+                tokens=tokens,
+                accounts=accounts,
+                instruments=instruments,
+                queues=QueueManager(base.redis),
+            )
+        )
