@@ -34,7 +34,7 @@ account = typer.Typer(no_args_is_help=True)
 sample = typer.Typer(no_args_is_help=True)
 
 PAPER_ACCOUNT = "paper"
-FOLLOW_EVERY_S = 1.0
+FOLLOW_EVERY_S = 2.0
 
 
 def read_config() -> Config:
@@ -247,13 +247,14 @@ def _day(text: str, days: list[date]) -> date:
 
 async def _follow(service: ReplayService, replay: Replay, *, as_json: bool) -> bool:
     """Show the progress of a replay until its end, then its result; true where all went well."""
-    started = time.monotonic()
+    started, shown = time.monotonic(), 0
     while True:
         replay = await service.get(replay.id)
         if replay.state in (ReplayState.DONE, ReplayState.FAILED):
             break
-        if replay.bars_total:
+        if replay.bars_done > shown:
             say(f"  {replay.day}: {replay.bars_done} of {replay.bars_total} bars")
+            shown = replay.bars_done
         await asyncio.sleep(FOLLOW_EVERY_S)
     figures = await service.figures(replay)
     wrong = differences(figures, await service.ledger(replay))

@@ -15,6 +15,7 @@ from app.repositories.leases import Lease, LeaseLost
 from app.repositories.market import MarketStep
 from app.repositories.replays import Replay
 from app.repositories.unit_of_work import UnitOfWork
+from app.services.replays import end_replay
 
 PAPER_SOURCE = "paper"
 """The market of paper accounts that belong to no replay: the exchange as it stands."""
@@ -94,10 +95,13 @@ class Feed:
         )
 
     async def _end(self, replay: Replay, lease: Lease, *, error: str | None) -> None:
+        try:
+            # Between replays the paper market is open by the wall clock, at the last prices.
+            await self._market.set_mode("free")
+        except PaperMarketError as failure:
+            log.warning("replay.market_not_freed", error=str(failure))
         async with self._uow.fenced(lease) as tx:
-            await tx.strategies.disable_source(replay.source)
-            await tx.accounts.pause(replay.account_id)
-            await tx.replays.finish(replay.id, error=error)
+            await end_replay(tx, replay, error=error)
 
 
 def _load(day: date, cast: Cast) -> SampleDay:

@@ -38,7 +38,7 @@ PROGRESS_EVERY_BARS = 20
 
 
 class ReplayStuck(Exception):
-    """A step was not recorded in time; the message says what is missing."""
+    """The replay cannot go on: a step was not recorded in time, or nobody wants it any more."""
 
 
 log = get_logger(__name__)
@@ -147,6 +147,8 @@ class Conductor:
             self._progress.clear()
             async with self._uow.statement() as tx:
                 now = await tx.replays.progress_of(replay.account_id, source=replay.source)
+            if not now.running:
+                raise ReplayStuck("given up for a newer replay")
             decided = now.slowest_step is None or now.slowest_step >= step
             recorded = now.fills == counts.trades and now.terminal_at_broker == counts.terminal
             if decided and recorded and now.unsettled == 0:

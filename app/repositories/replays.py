@@ -31,12 +31,13 @@ class Replay:
 
 
 class Progress(NamedTuple):
-    """How much of an account's business is recorded.
+    """How much of an account's business is recorded, and whether its replay is still wanted.
 
     `unsettled` orders still wait for, or are with, a worker. `slowest_step` is the market step that all strategies
     of the source have done, None where it has none.
     """
 
+    running: bool
     slowest_step: int | None
     unsettled: int
     terminal_at_broker: int
@@ -63,6 +64,7 @@ FROM orders WHERE account_id = :account_id
 """)
 _PROGRESS_OF = text("""
 SELECT (SELECT count(*) FROM fills WHERE account_id = :account_id) AS fills,
+  (SELECT state = 'RUNNING' FROM replays WHERE source = :source) AS running,
   (SELECT min(step_done) FROM strategies WHERE source = :source AND enabled) AS slowest_step,
   count(*) FILTER (WHERE status IN ('COMPLETE', 'CANCELLED', 'REJECTED') AND broker_order_id IS NOT NULL)
     AS terminal_at_broker,
@@ -137,7 +139,7 @@ class ReplayRepository:
     async def progress_of(self, account_id: UUID, *, source: str) -> Progress:
         """Return how much of an account's business is recorded, and how far its source's strategies are."""
         row = (await self._connection.execute(_PROGRESS_OF, {"account_id": account_id, "source": source})).one()
-        return Progress(row.slowest_step, row.unsettled, row.terminal_at_broker, row.fills)
+        return Progress(bool(row.running), row.slowest_step, row.unsettled, row.terminal_at_broker, row.fills)
 
 
 def _ms(value: object) -> Decimal | None:

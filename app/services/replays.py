@@ -52,9 +52,14 @@ class ReplayService:
         self._bell = bell
 
     async def request(self, day: date, *, speed: Decimal) -> Replay:
-        """Ask the feed to play a day; the strategies of the demo trade on it."""
+        """Ask the feed to play a day; the strategies of the demo trade on it.
+
+        There is one market to play on, so a replay that is still open is given up for the new one.
+        """
         name = f"replay-{day.isoformat()}-{secrets.token_hex(3)}"
         async with self._uow.transaction() as tx:
+            for older in await tx.replays.open():
+                await end_replay(tx, older, error="given up for a newer replay")
             account = await self._accounts.add(
                 tx, name=name, market_source=name, orders_per_second=REPLAY_ORDERS_PER_SECOND
             )
@@ -130,6 +135,13 @@ class ReplayService:
                     step_done=0,
                 )
             )
+
+
+async def end_replay(tx: Transaction, replay: Replay, *, error: str | None) -> None:
+    """Store the end of a replay: its strategies and its account rest from now on."""
+    await tx.strategies.disable_source(replay.source)
+    await tx.accounts.pause(replay.account_id)
+    await tx.replays.finish(replay.id, error=error)
 
 
 def differences(figures: ReplayFigures, ledger: LedgerSummary) -> list[str]:
