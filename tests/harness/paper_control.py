@@ -81,6 +81,11 @@ class PaperControl:
             for row in answer["orders"]
         ]
 
+    async def trades(self, client_codes: Sequence[str]) -> int:
+        """Return how many trades these clients have made."""
+        answers = [(await self._call("GET", f"/control/ledger/{code}/summary", None)).json() for code in client_codes]
+        return sum(int(answer["trades"]) for answer in answers)
+
     async def _call(self, method: str, path: str, body: object) -> httpx.Response:
         response = await self._client.request(method, path, json=body)
         return response.raise_for_status()
