@@ -86,7 +86,7 @@ class PositionOut(BaseModel):
             "examples": [
                 {
                     "account": "paper",
-                    "strategy_id": None,
+                    "strategy_id": "019a9c2e-6f01-7b55-8c1d-2a7e9d4b6c30",
                     "instrument": "NSE:YESBANK",
                     "product": "MIS",
                     "quantity": 10,
