@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
 from app.brokers.guarded import GuardedBroker, NotNow, Permit
 from app.core.commands import CommandState
+from app.core.orders import OrderStatus
 from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
 from app.core.ports import Clock, PlaceRequest
 from app.core.transitions import OrderEvent
@@ -114,27 +117,28 @@ class OrderExecutor:
 
     async def _record(self, claim: Claim, finding: Finding) -> None:
         """Write the outcome; while the database is away, try on. Past the bound the keeper calls it UNKNOWN."""
-        give_up = self._clock.monotonic() + self._record_for_s
-        pause_s = RECORD_RETRY_S
-        while True:
-            try:
-                async with self._uow.statement() as tx:
-                    status = await tx.commands.record(claim, finding, worker=self._worker)
-            except Exception as error:
-                if not is_database_away(error) or self._clock.monotonic() + pause_s > give_up:
-                    log.exception(
-                        "order.record.lost",
-                        order_id=str(claim.order_id),
-                        outcome=finding.event,
-                        broker_order_id=finding.broker_order_id,
-                    )
-                    raise
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RECORD_RETRY_S_MAX)
-                continue
-            if status is None:
-                log.error("order.record.conflict", order_id=str(claim.order_id), outcome=finding.event)
-            return
+        tries = AsyncRetrying(
+            retry=retry_if_exception(is_database_away),
+            wait=wait_random_exponential(multiplier=RECORD_RETRY_S, max=RECORD_RETRY_S_MAX),
+            stop=stop_after_delay(self._record_for_s),
+            reraise=True,
+        )
+        try:
+            status = await tries(self._record_once, claim, finding)
+        except Exception:
+            log.exception(
+                "order.record.lost",
+                order_id=str(claim.order_id),
+                outcome=finding.event,
+                broker_order_id=finding.broker_order_id,
+            )
+            raise
+        if status is None:
+            log.error("order.record.conflict", order_id=str(claim.order_id), outcome=finding.event)
+
+    async def _record_once(self, claim: Claim, finding: Finding) -> OrderStatus | None:
+        async with self._uow.statement() as tx:
+            return await tx.commands.record(claim, finding, worker=self._worker)
 
     async def _shielded(self, work: Coroutine[None, None, Later | None]) -> Later | None:
         """Finish what is claimed even when this job is cancelled, then let the cancel through."""

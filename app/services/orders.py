@@ -91,12 +91,13 @@ class OrderService:
         check_intent(intent, instrument)
         ring = None
         try:
-            async with self._uow.transaction() as tx:
+            # One statement saves all or nothing, so it is its own transaction: two round trips instead of four.
+            async with self._uow.statement() as tx:
                 answer, ring = await self._save(
                     tx, intent, request=request, caller=caller, key=key, body_hash=body_hash, received_at=received_at
                 )
         except DuplicateClientOrderId:
-            async with self._uow.transaction() as tx:
+            async with self._uow.statement() as tx:
                 answer = await self._refuse_duplicate(
                     tx, intent, request=request, caller=caller, key=key, body_hash=body_hash, received_at=received_at
                 )
