@@ -124,7 +124,7 @@ class OrderExecutor:
             reraise=True,
         )
         try:
-            status = await tries(self._record_once, claim, finding)
+            status: OrderStatus | None = await tries(self._record_once, claim, finding)
         except Exception:
             log.exception(
                 "order.record.lost",
