@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.infra.embedded.processes import command_line, end_process, read_pid
+from scripts.launch import interrupts
 from scripts.launch.console import LaunchError
 
 STEP_TIMEOUT_S = 120.0
@@ -52,27 +53,28 @@ class AppCommands:
             raise LaunchError(message)
         return done.stdout.strip()
 
-    def attached(self, *arguments: str, stdout_to_stderr: bool = False) -> int:
+    def attached(self, *arguments: str) -> int:
         """Run a long command that prints for itself, and return its exit code. It ends when we are interrupted."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr if stdout_to_stderr else None,
-            cwd=self._root,
-            env=dict(self._environment),
-        )
-        self._attached_pid.write_text(str(process.pid))
+        process = None
         try:
+            with interrupts.held():
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "app", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    cwd=self._root,
+                    env=dict(self._environment),
+                )
+                self._attached_pid.write_text(str(process.pid))
             return process.wait()
         finally:
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 process.terminate()
                 try:
                     process.wait(timeout=END_TIMEOUT_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-            self._attached_pid.unlink()
+            self._attached_pid.unlink(missing_ok=True)
 
     def end_leftover(self) -> None:
         """End the long command of an earlier start that was killed before it could do so itself.

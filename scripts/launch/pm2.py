@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.infra.embedded.processes import command_line, end_process, last_lines, read_pid
+from scripts.launch import interrupts
 from scripts.launch.console import LaunchError
 
 SOCKET_PATH_MAX = 100
@@ -119,35 +120,24 @@ class Pm2:
 
     def _run(self, arguments: list[str], purpose: str, *, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         try:
-            with self.log.open("a") as log:
-                process = subprocess.Popen(
+            # An interrupt waits for the command to end: half a start is not known to PM2 yet and could not be stopped.
+            with self.log.open("a") as log, interrupts.held():
+                done = subprocess.run(
                     [str(self._program), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
+                    timeout=timeout_s,
+                    check=False,
                     cwd=self._root,
                     env=self._environment,
-                    start_new_session=True,  # Ctrl-C is for us: it must not end PM2 in the middle of a command
+                    start_new_session=True,  # out of reach of a Ctrl-C in the terminal, which is for us
                 )
-            stdout = _finish(process, timeout_s)
         except (OSError, subprocess.TimeoutExpired) as error:
             message = f"PM2 could not {purpose}: {error} (log: {self.log})"
             raise LaunchError(message) from error
-        if process.returncode != 0:
+        if done.returncode != 0:
             message = f"PM2 could not {purpose}: {last_lines(self.log)} (log: {self.log})"
             raise LaunchError(message)
-        return stdout
-
-
-def _finish(process: subprocess.Popen[str], timeout_s: float) -> str:
-    """Return what a command printed. When we are interrupted it is still let finish: half a start cannot be stopped."""
-    try:
-        return process.communicate(timeout=timeout_s)[0]
-    except (KeyboardInterrupt, SystemExit):
-        process.communicate(timeout=timeout_s)
-        raise
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        return done.stdout

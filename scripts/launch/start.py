@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.infra.embedded.processes import wait_until
+from scripts.launch import interrupts
 from scripts.launch.commands import AppCommands
 from scripts.launch.console import Console, LaunchError
 from scripts.launch.health import wait_until_ready
@@ -56,7 +56,8 @@ def everything(root: Path, environment: Mapping[str, str], console: Console) -> 
             with _ports_to_ourselves(console):
                 ports = settle_ports(remembered, environment=environment, ours=servers.running(), say=console.say)
                 settings |= {"SAUDA_API_PORT": str(ports["api"]), "SAUDA_EXCHANGE_PORT": str(ports["exchange"])}
-                settings |= servers.start(ports, console.say)
+                with interrupts.held():
+                    settings |= servers.start(ports, console.say)
                 app = AppCommands(root, settings)
                 _prepare(app, console)
                 pm2 = Pm2(root, settings)
@@ -80,8 +81,7 @@ def _prepare(app: AppCommands, console: Console) -> None:
 
 def _stop(pm2: Pm2, servers: Servers, console: Console) -> None:
     # From here on a second Ctrl-C must not leave half of it running. Each step has its own time-out.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    interrupts.ignore()
     if pm2.daemon_pid is not None or any(servers.running().values()):
         console.say("stopping")
     try:
