@@ -139,6 +139,8 @@ class AccountWatch:
         trades = await broker.broker.trade_book(session)
         cost_s = self._clock.monotonic() - started
         self._next_read_at = started + max(self._read_interval_s, cost_s * READ_COST_FACTOR)
+        # What the broker's book of today no longer holds need not be remembered either.
+        self._counted &= {_key(trade) for trade in trades}
         unseen = [trade for trade in trades if _key(trade) not in self._counted]
         self._trades_due = False
         if not unseen:

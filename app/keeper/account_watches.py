@@ -51,6 +51,7 @@ class AccountWatches:
         self._clock = clock
         self._bell = bell
         self._watches: dict[UUID, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._troubled: set[UUID] = set()
 
     async def turn(self) -> None:
         """Bring logins and watches in line with the accounts. Raises `LeaseLost` when another keeper leads."""
@@ -58,7 +59,7 @@ class AccountWatches:
             accounts = await tx.accounts.all()
         active = {account.id: account for account in accounts if account.status is AccountStatus.ACTIVE}
         for account in active.values():
-            await self._log_in(account)
+            await self._try_log_in(account)
         for account_id in list(self._watches):
             if account_id not in active:
                 await self._end(account_id)
@@ -68,6 +69,18 @@ class AccountWatches:
     async def close(self) -> None:
         """End all watches."""
         await asyncio.gather(*(self._end(account_id) for account_id in list(self._watches)))
+
+    async def _try_log_in(self, account: Account) -> None:
+        try:
+            await self._log_in(account)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001  isolation point: the others want to log in too
+            if account.id not in self._troubled:
+                log.warning("watches.login_failing", account=account.name, error=repr(error))
+            self._troubled.add(account.id)
+        else:
+            self._troubled.discard(account.id)
 
     async def _log_in(self, account: Account) -> None:
         try:

@@ -26,6 +26,8 @@ from app.repositories.unit_of_work import Transaction, UnitOfWork
 BATCH = 200
 """Trades in one transaction: long enough to be fast, short enough to hold no lock for long."""
 
+_DayKey = tuple[date, str, str, str]
+
 log = get_logger(__name__)
 
 
@@ -64,7 +66,9 @@ class FillRecorder:
         orders = {o.broker_order_id: o for o in await tx.orders.lock_by_broker_id(account_id, broker_ids)}
         unmatched = [trade for trade in trades if trade.broker_order_id not in orders]
         known = await self._known(tx, account_id, trades)
-        fresh = [t for t in trades if t.broker_order_id in orders and _short_key(t) not in known]
+        # By key, because a broker's book may name a trade twice.
+        by_key = {_day_key(trade): trade for trade in trades if trade.broker_order_id in orders}
+        fresh = [trade for key, trade in by_key.items() if key not in known]
         if not fresh:
             return [], unmatched
         turnovers = await tx.fills.turnovers([order.id for order in orders.values()])
@@ -85,13 +89,14 @@ class FillRecorder:
         await self._move_positions(tx, account_id, fills)
         return fresh, unmatched
 
-    async def _known(self, tx: Transaction, account_id: UUID, trades: list[BrokerTrade]) -> set[tuple[str, str, str]]:
+    async def _known(self, tx: Transaction, account_id: UUID, trades: list[BrokerTrade]) -> set[_DayKey]:
         by_day: dict[date, list[str]] = defaultdict(list)
         for trade in trades:
             by_day[trade.trade_date].append(trade.broker_order_id)
-        known: set[tuple[str, str, str]] = set()
+        known: set[_DayKey] = set()
         for day, ids in by_day.items():
-            known |= await tx.fills.known_keys(account_id, trade_date=day, broker_order_ids=ids)
+            keys = await tx.fills.known_keys(account_id, trade_date=day, broker_order_ids=ids)
+            known |= {(day, *key) for key in keys}
         return known
 
     def _fill(self, account_id: UUID, order: LockedOrder, trade: BrokerTrade, *, turnover_before: Decimal) -> Fill:
@@ -132,8 +137,8 @@ class FillRecorder:
         await tx.positions.save(changed)
 
 
-def _short_key(trade: BrokerTrade) -> tuple[str, str, str]:
-    return (trade.exchange.value, trade.broker_order_id, trade.trade_id)
+def _day_key(trade: BrokerTrade) -> _DayKey:
+    return (trade.trade_date, trade.exchange.value, trade.broker_order_id, trade.trade_id)
 
 
 def _new_fill(order: LockedOrder, fill: Fill) -> NewFill:

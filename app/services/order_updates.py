@@ -1,7 +1,7 @@
 """What the broker's order stream and order book say about our orders. They never make a fill."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from app.core.errors import IllegalTransition
@@ -33,7 +33,7 @@ class OrderUpdates:
 
     async def apply(self, account_id: UUID, rows: Sequence[BrokerOrder], lease: Lease) -> Applied:
         """Apply rows, oldest first. Raises `LeaseLost` when another keeper leads."""
-        latest = {row.broker_order_id: row for row in rows}
+        latest = _latest(rows)
         async with self._uow.fenced(lease) as tx:
             orders = await self._match(tx, account_id, latest)
             changes: list[OrderChange] = []
@@ -62,6 +62,16 @@ class OrderUpdates:
             else:
                 log.error("order.tag.twice", order_id=str(order.id), bound=order.broker_order_id, also=broker_id)
         return matched
+
+
+def _latest(rows: Sequence[BrokerOrder]) -> dict[str, BrokerOrder]:
+    """Return the last row of each broker order, with the tag that any of its rows carries: not all books echo it."""
+    latest: dict[str, BrokerOrder] = {}
+    for row in rows:
+        before = latest.get(row.broker_order_id)
+        known_tag = before.tag if before else None
+        latest[row.broker_order_id] = replace(row, tag=known_tag) if known_tag and not row.tag else row
+    return latest
 
 
 def _changes(order: LockedOrder, row: BrokerOrder) -> list[OrderChange]:

@@ -1,0 +1,193 @@
+"""An executor over a real database, and a broker behind its real guard that answers as a test says."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import cast
+from uuid import UUID
+
+import pytest
+
+from app.brokers.guarded import GuardedBroker
+from app.core.errors import LoginRefused
+from app.core.outcomes import Accepted, PlaceOutcome
+from app.core.ports import (
+    BrokerOrder,
+    BrokerPosition,
+    BrokerSession,
+    BrokerTrade,
+    Funds,
+    PlaceRequest,
+    StoredTokens,
+)
+from app.services.broker_pool import BrokerPool
+from app.services.order_executor import Later, OrderExecutor
+from app.services.orders import OrderAnswer
+from tests.harness.desk import Desk, desk
+from tests.harness.queue import eventually
+
+Answer = PlaceOutcome | Exception | Callable[[PlaceRequest], Awaitable[PlaceOutcome]]
+
+
+def a_session() -> BrokerSession:
+    return BrokerSession(
+        client_code="P1",
+        access_token="a",
+        refresh_token="r",
+        feed_token="f",
+        expires_at=datetime.now(UTC) + timedelta(hours=8),
+    )
+
+
+class ScriptedBroker:
+    """Implements `core.ports.Broker`: answers each write with the next line of its script."""
+
+    def __init__(self) -> None:
+        self.script: list[Answer] = []
+        self.received: list[PlaceRequest] = []
+        self.logins = 0
+        self.login_error: Exception | None = None
+        self.trades: list[BrokerTrade] = []
+
+    async def login(self) -> BrokerSession:
+        self.logins += 1
+        if self.login_error is not None:
+            raise self.login_error
+        return a_session()
+
+    async def place(self, session: BrokerSession, request: PlaceRequest, *, deadline: float) -> PlaceOutcome:
+        self.received.append(request)
+        answer = self.script.pop(0) if self.script else Accepted(broker_order_id=f"B{len(self.received)}")
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            return await answer(request)
+        return answer
+
+    async def order_book(self, session: BrokerSession) -> list[BrokerOrder]:
+        return []
+
+    async def trade_book(self, session: BrokerSession) -> list[BrokerTrade]:
+        return self.trades
+
+    async def positions(self, session: BrokerSession) -> list[BrokerPosition]:
+        return []
+
+    async def funds(self, session: BrokerSession) -> Funds:
+        raise NotImplementedError
+
+    def order_updates(self, session: BrokerSession) -> AbstractAsyncContextManager[AsyncIterator[BrokerOrder]]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class Tokens:
+    """Implements `core.ports.TokenStore` in memory."""
+
+    stored: StoredTokens | None = field(default_factory=lambda: StoredTokens(session=a_session(), version=1))
+    dead: list[int] = field(default_factory=list)
+
+    async def get(self, account_id: UUID) -> StoredTokens | None:
+        return self.stored
+
+    async def mark_dead(self, account_id: UUID, version: int) -> None:
+        self.dead.append(version)
+        if self.stored is not None and self.stored.version == version:
+            self.stored = None
+
+
+@dataclass
+class Permits:
+    """Implements `core.ports.RatePermits`: grants unless told to let callers wait, or to fail."""
+
+    waits_s: list[float | Exception] = field(default_factory=list)
+
+    async def take(self, account_id: UUID, *, per_second: int) -> float:
+        wait = self.waits_s.pop(0) if self.waits_s else 0.0
+        if isinstance(wait, Exception):
+            raise wait
+        return wait
+
+
+class OneBroker:
+    """The pool of a process that knows one broker."""
+
+    def __init__(self, guarded: GuardedBroker) -> None:
+        self.guarded = guarded
+
+    async def get(self, account_id: UUID) -> GuardedBroker:
+        return self.guarded
+
+
+@dataclass
+class Floor:
+    """A desk with an executor and all that it leans on."""
+
+    desk: Desk
+    broker: ScriptedBroker
+    tokens: Tokens
+    permits: Permits
+    guarded: GuardedBroker
+    executor: OrderExecutor
+
+    def another_executor(self, worker: str, *, send_window_s: float = 5.0, record_for_s: float = 5.0) -> OrderExecutor:
+        return OrderExecutor(
+            uow=self.desk.uow,
+            brokers=cast(BrokerPool, OneBroker(self.guarded)),
+            clock=self.desk.base.clock,
+            worker=worker,
+            send_window_s=send_window_s,
+            record_for_s=record_for_s,
+            bell=self.desk.base.bell,
+        )
+
+    async def run(self, answer: OrderAnswer, executor: OrderExecutor | None = None) -> Later | None:
+        command = await self.desk.command(answer.order_id)
+        return await (executor or self.executor).run(
+            command_id=command["id"], account_id=command["account_id"], rung_at=datetime.now(UTC)
+        )
+
+    async def state(self, answer: OrderAnswer) -> tuple[str, str, int]:
+        """Return the order's status, its command's state, and the number of attempts."""
+        command = await self.desk.command(answer.order_id)
+        return await self.desk.status(answer.order_id), command["state"], command["attempt"]
+
+
+async def a_floor(made: Desk) -> Floor:
+    """Return an executor with a scripted broker over a desk."""
+    broker, tokens, permits = ScriptedBroker(), Tokens(), Permits()
+    guarded = GuardedBroker(
+        broker,
+        account_id=(await made.account_named()).id,
+        orders_per_second=10,
+        tokens=tokens,
+        permits=permits,
+        clock=made.base.clock,
+    )
+    floor = Floor(made, broker, tokens, permits, guarded, cast(OrderExecutor, None))
+    floor.executor = floor.another_executor("w1")
+    return floor
+
+
+@pytest.fixture
+async def floor(database_url: str, redis_url: str) -> AsyncIterator[Floor]:
+    async with desk(database_url, redis_url) as made:
+        yield await a_floor(made)
+
+
+@pytest.fixture
+async def plain_desk(database_url: str, redis_url: str) -> AsyncIterator[Desk]:
+    async with desk(database_url, redis_url) as made:
+        yield made
+
+
+async def until_sent(broker: ScriptedBroker) -> None:
+    await eventually(lambda: bool(broker.received))
+
+
+def wrong_pin() -> LoginRefused:
+    return LoginRefused("Invalid PIN", broker_code="AB1007", configuration=False)

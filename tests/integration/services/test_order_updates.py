@@ -1,0 +1,162 @@
+"""What the broker says about our orders: bound by tag, ended by its word, never moved by repetition or odd words."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.core.instruments import Exchange
+from app.core.orders import Side
+from app.core.ports import BrokerOrder, BrokerOrderState
+from app.repositories.leases import LeaseLost
+from app.services.order_updates import Applied, OrderUpdates
+from app.services.orders import OrderAnswer
+from tests.harness.desk import Desk
+
+
+def a_row(broker_order_id: str, state: BrokerOrderState, tag: str | None, **changes: Any) -> BrokerOrder:  # noqa: ANN401
+    values: dict[str, Any] = {
+        "broker_unique_id": f"u-{broker_order_id}",
+        "exchange": Exchange.NSE,
+        "trading_symbol": "YESBANK-EQ",
+        "side": Side.BUY,
+        "quantity": 10,
+        "filled_quantity": 0,
+        "average_price": Decimal(0),
+        "raw_status": state.value.lower(),
+        "text": "",
+    }
+    return BrokerOrder(broker_order_id=broker_order_id, state=state, tag=tag, **(values | changes))
+
+
+async def apply(desk: Desk, *rows: BrokerOrder) -> Applied:
+    account = await desk.account_named()
+    return await OrderUpdates(uow=desk.uow).apply(account.id, rows, await desk.lease())
+
+
+async def unknown_order(desk: Desk) -> OrderAnswer:
+    answer = await desk.place()
+    await desk.execute("UPDATE orders SET status = 'UNKNOWN' WHERE id = :id", id=answer.order_id)
+    await desk.execute(
+        "UPDATE order_commands SET state = 'UNKNOWN', attempt = 1 WHERE order_id = :id", id=answer.order_id
+    )
+    return answer
+
+
+WORKING, REJECTED, CANCELLED = BrokerOrderState.WORKING, BrokerOrderState.REJECTED, BrokerOrderState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "events"),
+    [
+        (WORKING, "PLACED", ["ACCEPTED"]),
+        (BrokerOrderState.COMPLETE, "PLACED", ["ACCEPTED"]),
+        (REJECTED, "REJECTED", ["ACCEPTED", "BROKER_REJECTED"]),
+        (CANCELLED, "CANCELLED", ["ACCEPTED", "BROKER_CANCELLED"]),
+        (BrokerOrderState.UNRECOGNISED, "PLACED", ["ACCEPTED"]),
+    ],
+)
+async def test_a_row_with_its_tag_settles_an_unknown_order(
+    plain_desk: Desk, state: BrokerOrderState, status: str, events: list[str]
+) -> None:
+    answer = await unknown_order(plain_desk)
+    applied = await apply(plain_desk, a_row("B1", state, answer.tag))
+    assert applied == Applied(changed=len(events), trades_missing=False)
+    order = await plain_desk.order(answer.order_id)
+    assert (order.status.value, order.broker_order_id) == (status, "B1")
+    assert (await plain_desk.events(answer.order_id))[1:] == events
+    assert (await plain_desk.command(answer.order_id))["state"] == "DONE"
+
+
+async def test_nothing_but_the_own_tag_settles_an_unknown_order(plain_desk: Desk) -> None:
+    answer = await unknown_order(plain_desk)
+    another = "SD" + "A" * 16
+    applied = await apply(
+        plain_desk,
+        a_row("B1", WORKING, None),
+        a_row("B2", WORKING, "somebody's"),
+        a_row("B3", WORKING, another),
+        a_row("B4", REJECTED, ""),
+    )
+    assert applied == Applied(changed=0, trades_missing=False)
+    assert await plain_desk.status(answer.order_id) == "UNKNOWN"
+    assert await plain_desk.events(answer.order_id) == ["CREATED"]
+
+
+async def test_the_tags_of_one_account_mean_nothing_in_another(plain_desk: Desk) -> None:
+    await plain_desk.add_account("other")
+    answer = await plain_desk.place(account="other")
+    await apply(plain_desk, a_row("B1", REJECTED, answer.tag))
+    assert await plain_desk.status(answer.order_id) == "PENDING"
+
+
+async def test_a_tag_seen_once_binds_even_where_later_rows_do_not_echo_it(plain_desk: Desk) -> None:
+    answer = await unknown_order(plain_desk)
+    await apply(plain_desk, a_row("B1", WORKING, answer.tag), a_row("B1", WORKING, None, filled_quantity=4))
+    assert (await plain_desk.order(answer.order_id)).broker_order_id == "B1"
+
+
+async def test_rms_reject_after_success(plain_desk: Desk) -> None:
+    """The broker gave an order id and refused the order afterwards: REJECTED, with its reason."""
+    order_id = await plain_desk.placed("B1")
+    await apply(plain_desk, a_row("B1", REJECTED, None, text="RMS: margin exceeds"))
+    order = await plain_desk.order(order_id)
+    assert (order.status.value, order.status_reason) == ("REJECTED", "RMS: margin exceeds")
+    assert order.stages.done is not None
+
+
+async def test_a_cancel_at_the_broker_ends_an_order_and_keeps_what_traded(plain_desk: Desk) -> None:
+    order_id = await plain_desk.placed("B1")
+    await plain_desk.execute("UPDATE orders SET status = 'PARTIALLY_FILLED', filled_quantity = 4")
+    applied = await apply(plain_desk, a_row("B1", CANCELLED, None, filled_quantity=4))
+    order = await plain_desk.order(order_id)
+    assert (order.status.value, order.filled_quantity, applied.trades_missing) == ("CANCELLED", 4, False)
+
+
+async def test_more_filled_there_than_here_asks_for_the_trade_book_and_makes_no_fill(plain_desk: Desk) -> None:
+    order_id = await plain_desk.placed("B1")
+    applied = await apply(plain_desk, a_row("B1", BrokerOrderState.COMPLETE, None, filled_quantity=10))
+    assert applied == Applied(changed=0, trades_missing=True)
+    order = await plain_desk.order(order_id)
+    assert (order.status.value, order.filled_quantity) == ("PLACED", 0)
+
+
+async def test_repeated_rows_change_nothing(plain_desk: Desk) -> None:
+    order_id = await plain_desk.placed("B1")
+    for state in (WORKING, CANCELLED, CANCELLED, WORKING, REJECTED):
+        await apply(plain_desk, a_row("B1", state, None))
+    assert await plain_desk.status(order_id) == "CANCELLED"
+    assert await plain_desk.events(order_id) == ["CREATED", "BROKER_CANCELLED"]
+
+
+async def test_a_status_word_that_nobody_knows_keeps_the_order_as_it_is(plain_desk: Desk) -> None:
+    order_id = await plain_desk.placed("B1")
+    await apply(plain_desk, a_row("B1", BrokerOrderState.UNRECOGNISED, None, raw_status="on the moon"))
+    assert await plain_desk.status(order_id) == "PLACED"
+    assert await plain_desk.events(order_id) == ["CREATED"]
+
+
+async def test_a_second_broker_order_under_one_tag_is_never_adopted(plain_desk: Desk) -> None:
+    order_id = await plain_desk.placed("B1")
+    tag = (await plain_desk.order(order_id)).tag
+    applied = await apply(plain_desk, a_row("B2", REJECTED, tag))
+    order = await plain_desk.order(order_id)
+    assert (order.broker_order_id, order.status.value, applied.changed) == ("B1", "PLACED", 0)
+
+
+async def test_a_row_of_an_order_that_waits_binds_it_without_moving_it(plain_desk: Desk) -> None:
+    """It cannot happen, as nothing was sent; if it does, the order must not pass for one that was placed by us."""
+    answer = await plain_desk.place()
+    await apply(plain_desk, a_row("B1", WORKING, answer.tag))
+    order = await plain_desk.order(answer.order_id)
+    assert (order.status.value, order.broker_order_id) == ("PENDING", "B1")
+
+
+async def test_a_keeper_that_lost_its_lease_moves_nothing(plain_desk: Desk) -> None:
+    order_id = await plain_desk.placed("B1")
+    old = await plain_desk.lease(holder="old", ttl_s=0.0)
+    await plain_desk.lease(holder="new")
+    account = await plain_desk.account_named()
+    with pytest.raises(LeaseLost):
+        await OrderUpdates(uow=plain_desk.uow).apply(account.id, [a_row("B1", REJECTED, None)], old)
+    assert await plain_desk.status(order_id) == "PLACED"
