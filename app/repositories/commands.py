@@ -111,9 +111,17 @@ SELECT count(*) FROM o
 """)
 
 
+# Order and command are locked and looked at again together: a statement that waited for another writer must not
+# judge the order by what its command was before. A repeated NOT_SENT would else end the next worker's claim.
 def _record_statement(event: OrderEvent) -> TextClause:
     return text(f"""
-WITH o AS (
+WITH held AS (
+  SELECT o.id AS order_id
+  FROM orders o JOIN order_commands c ON c.order_id = o.id
+  WHERE c.id = :command_id AND c.attempt = :attempt AND c.state <> 'PENDING'
+    AND o.status IN ({legal_statuses(event)})
+  FOR UPDATE OF o, c
+), o AS (
   UPDATE orders o
   SET status = {case_by_status(event)}, status_reason = CAST(:reason AS text),
     broker_order_id = coalesce(o.broker_order_id, CAST(:broker_order_id AS text)),
@@ -121,13 +129,13 @@ WITH o AS (
     sent_at = coalesce(CAST(:sent_at AS timestamptz), o.sent_at),
     acknowledged_at = coalesce(CAST(:acknowledged_at AS timestamptz), o.acknowledged_at),
     done_at = CASE WHEN {case_by_status(event)} IN ({_TERMINAL}) THEN coalesce(o.done_at, clock_timestamp()) END
-  FROM order_commands c
-  WHERE c.id = :command_id AND c.attempt = :attempt AND c.state <> 'PENDING' AND o.id = c.order_id
-    AND o.status IN ({legal_statuses(event)})
+  FROM held WHERE o.id = held.order_id
   RETURNING o.id, o.status
 ), c AS (
   UPDATE order_commands c
-  SET state = CAST(:command_state AS text), ring_after = clock_timestamp() + interval '2 seconds'
+  SET state = CASE WHEN :command_state = 'UNKNOWN' AND o.status <> 'UNKNOWN' THEN 'DONE'
+      ELSE CAST(:command_state AS text) END,
+    ring_after = clock_timestamp() + interval '2 seconds'
   FROM o WHERE c.id = :command_id
 ), e AS (
   INSERT INTO order_events (order_id, event, status, actor, detail)
@@ -149,6 +157,7 @@ _RECORD = {
 }
 
 # A claim dies by database time alone. Where the order socket has told the truth meanwhile, only the command ends.
+# What another transaction holds is being recorded at this moment: it is looked at again at the next turn.
 _BURY = text(f"""
 WITH dead AS (
   SELECT c.id AS command_id, o.id AS order_id
@@ -156,7 +165,7 @@ WITH dead AS (
   WHERE c.state = 'SUBMITTING'
     AND c.send_by < clock_timestamp() - make_interval(secs => CAST(:margin_s AS double precision))
   ORDER BY c.send_by LIMIT :batch
-  FOR UPDATE OF o SKIP LOCKED
+  FOR UPDATE OF o, c SKIP LOCKED
 ), o AS (
   UPDATE orders o
   SET status = {case_by_status(OrderEvent.CLAIM_DIED)},
