@@ -27,8 +27,8 @@ class ApiServices:
     queues: QueueManager
 
 
-def services(request: Request) -> ApiServices:
-    """Return the services of this process."""
+async def services(request: Request) -> ApiServices:
+    """Return the services of this process; a plain function would take a trip through a thread each time."""
     return cast(ApiServices, request.app.state.services)
 
 

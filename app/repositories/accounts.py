@@ -5,11 +5,11 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.accounts import Account, AccountMode, AccountStatus
-from app.models import BrokerAccountRow, MarketClockRow
+from app.models import BrokerAccountRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,18 @@ class StoredAccount:
 
 
 class AccountNow(NamedTuple):
-    """How an account and its market stand inside the running transaction."""
+    """How an account and its market stand at this moment."""
 
     status: AccountStatus
     market_time: datetime | None
     trading_day: date | None
+
+
+# Read for every order, so it is spelt out: building the query anew costs as much as asking it.
+_NOW = text("""
+SELECT a.status, m.market_time, m.trading_day
+FROM broker_accounts a LEFT JOIN market_clock m ON m.source = a.market_source WHERE a.id = :account_id
+""")
 
 
 class AccountRepository:
@@ -80,12 +87,7 @@ class AccountRepository:
 
     async def now(self, account_id: UUID) -> AccountNow | None:
         """Return the account's status and the time of its market."""
-        query = (
-            select(BrokerAccountRow.status, MarketClockRow.market_time, MarketClockRow.trading_day)
-            .outerjoin(MarketClockRow, MarketClockRow.source == BrokerAccountRow.market_source)
-            .where(BrokerAccountRow.id == account_id)
-        )
-        row = (await self._connection.execute(query)).first()
+        row = (await self._connection.execute(_NOW, {"account_id": account_id})).first()
         return AccountNow(AccountStatus(row[0]), row[1], row[2]) if row else None
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.bootstrap.api import api_application
 from app.core.tags import order_tag
 from app.queue.lanes import LANES, lane_keys
+from app.repositories.order_rows import NewOrder
+from app.repositories.orders import OrderRepository
 from tests.harness.desk import NOON, a_token, desk
 from tests.harness.redis import RedisProcess
 from tests.integration.api.conftest import ORDER, Api
@@ -136,16 +137,16 @@ async def test_an_invalid_order_does_not_use_up_its_key(api: Api) -> None:
 
 
 async def test_http_500_but_live(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commit happens, its answer does not come: repeating the request tells what was saved."""
+    """The order is saved, the database's answer does not come: repeating the request tells what was saved."""
     await api.get("/orders", account="paper", instrument="NSE:YESBANK")  # names are known from now on
-    commit = AsyncConnection.commit
+    save = OrderRepository.save
 
-    async def commit_and_lose_the_answer(connection: AsyncConnection) -> None:
-        await commit(connection)
+    async def save_and_lose_the_answer(orders: OrderRepository, new: NewOrder) -> bool:
+        await save(orders, new)
         raise ConnectionResetError("the connection broke")
 
     with monkeypatch.context() as patched:
-        patched.setattr(AsyncConnection, "commit", commit_and_lose_the_answer)
+        patched.setattr(OrderRepository, "save", save_and_lose_the_answer)
         lost = await api.post()
     assert (lost.status_code, lost.json()["code"]) == (503, "database_unavailable")
     assert lost.headers["retry-after"] == "1"
