@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -41,3 +41,9 @@ class Config(BaseSettings):
     def exchange_url(self) -> str:
         """Base URL of the paper exchange."""
         return f"http://{self.exchange_host}:{self.exchange_port}"
+
+
+def explain(error: ValidationError) -> str:
+    """Return one line that names the settings that are missing or wrong, without their values."""
+    problems = ", ".join(f"SAUDA_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+    return f"settings are missing or wrong: {problems}. scripts/run sets all of them"

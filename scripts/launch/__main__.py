@@ -65,11 +65,9 @@ def _list_days() -> int:
 
 
 def _replay(running: Running, options: argparse.Namespace, console: Console) -> int:
-    arguments = ["replay", options.replay]
+    arguments = ["replay", options.replay, "--until-done"]
     if options.speed is not None:
         arguments += ["--speed", f"{options.speed:g}"]
-    if options.until_done:
-        arguments.append("--until-done")
     if options.json:
         arguments.append("--json")
     code = running.app.attached(*arguments)

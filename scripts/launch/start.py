@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.infra.embedded.processes import wait_until
+from app.infra.embedded.processes import wait_until, write_private
 from scripts.launch import interrupts
 from scripts.launch.commands import AppCommands
 from scripts.launch.console import Console, LaunchError
@@ -22,6 +23,7 @@ from scripts.launch.servers import Servers
 LOG_BYTES_MAX = 20_000_000
 OTHER_START_TIMEOUT_S = 120.0
 ERRORED = "errored"
+SETTINGS_FILE = "running.env"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ def everything(root: Path, environment: Mapping[str, str], console: Console) -> 
                 settings |= {"SAUDA_API_PORT": str(ports["api"]), "SAUDA_EXCHANGE_PORT": str(ports["exchange"])}
                 with interrupts.held():
                     settings |= servers.start(ports, console.say)
+                _write_settings(data_dir / SETTINGS_FILE, settings)
                 app = AppCommands(root, settings)
                 _prepare(app, console)
                 pm2 = Pm2(root, settings)
@@ -66,17 +69,22 @@ def everything(root: Path, environment: Mapping[str, str], console: Console) -> 
             console.say(f"ready after {time.monotonic() - begun:.1f} s; the processes' logs are in logs/")
             yield Running(app=app, api_url=f"http://127.0.0.1:{ports['api']}")
         finally:
+            (data_dir / SETTINGS_FILE).unlink(missing_ok=True)
             _stop(pm2, servers, console)
 
 
 def _prepare(app: AppCommands, console: Console) -> None:
     """Bring the database up to date, with a first administrator and the sample's instruments in it."""
     console.say("bringing the database up to date")
-    app.step("migrate")
-    created = app.step("admin", "create", "--if-none")
+    created = app.step("prepare")
     if created:
         console.say(created)
-    app.step("sample", "load")
+
+
+def _write_settings(path: Path, settings: Mapping[str, str]) -> None:
+    """Keep the settings of this start, for commands given in another terminal: scripts/ops reads them."""
+    ours = {name: value for name, value in settings.items() if name.startswith("SAUDA_")}
+    write_private(path, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(ours.items())))
 
 
 def _stop(pm2: Pm2, servers: Servers, console: Console) -> None:

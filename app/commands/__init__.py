@@ -1,0 +1,1 @@
+"""The commands of administration: each does one thing, says what it did, and may be repeated."""
