@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -59,6 +59,27 @@ def settings(database_url: str, redis_url: str, *, exchange_port: int = 1, **cha
         exchange_control_key=SecretStr(CONTROL_KEY),
         **changes,
     )
+
+
+def environment(config: Config) -> dict[str, str]:
+    """Return the environment that gives a process of its own these settings."""
+    values = config.model_dump()
+    return {
+        f"SAUDA_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+    }
+
+
+@asynccontextmanager
+async def running(role: Callable[[Config, asyncio.Event], Awaitable[None]], config: Config) -> AsyncIterator[None]:
+    """Run a role inside the test; it is told to stop at the end, and its errors are the test's."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(role(config, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
 
 
 class SilentDoorbell:
