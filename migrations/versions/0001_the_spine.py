@@ -1,50 +1,16 @@
-"""the spine: accounts, instruments, orders, fills, positions
+"""The spine: accounts, instruments, orders, fills, positions.
 
 Revision: 0001
 """
 
-from sqlalchemy.dialects import postgresql
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-REFUSE_CHANGE = """
-CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
-END $$
-"""
-KEEP_MODE = """
-CREATE FUNCTION keep_account_mode() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF NEW.mode <> OLD.mode THEN
-    RAISE EXCEPTION 'the mode of an account never changes' USING ERRCODE = 'restrict_violation';
-  END IF;
-  RETURN NEW;
-END $$
-"""
-# Set for the role in this database, not as start-up parameters: so they also hold behind PgBouncer.
-SESSION_SETTINGS = """
-DO $$
-DECLARE setting text;
-BEGIN
-  FOREACH setting IN ARRAY ARRAY[
-    'statement_timeout = ''10s''', 'lock_timeout = ''3s''', 'idle_in_transaction_session_timeout = ''15s'''
-  ] LOOP
-    EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET ', current_database()) || setting;
-  END LOOP;
-END $$
-"""
-RESET_SETTINGS = """
-DO $$
-BEGIN
-  EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I RESET ALL', current_database());
-END $$
-"""
 
 
 def upgrade() -> None:
@@ -455,21 +421,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_order_events")),
     )
     op.create_index("ix_order_events_order", "order_events", ["order_id", "id"], unique=False)
-    op.execute(REFUSE_CHANGE)
-    op.execute(
-        "CREATE TRIGGER order_events_append_only BEFORE UPDATE OR DELETE ON order_events "
-        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-    )
-    op.execute(
-        "CREATE TRIGGER order_events_no_truncate BEFORE TRUNCATE ON order_events "
-        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-    )
-    op.execute(KEEP_MODE)
-    op.execute(
-        "CREATE TRIGGER broker_accounts_keep_mode BEFORE UPDATE OF mode ON broker_accounts "
-        "FOR EACH ROW EXECUTE FUNCTION keep_account_mode()"
-    )
-    op.execute(SESSION_SETTINGS)
 
 
 def downgrade() -> None:
@@ -507,6 +458,3 @@ def downgrade() -> None:
     op.drop_table("instruments")
     op.drop_table("idempotency_keys")
     op.drop_table("broker_accounts")
-    op.execute("DROP FUNCTION refuse_change")
-    op.execute("DROP FUNCTION keep_account_mode")
-    op.execute(RESET_SETTINGS)
