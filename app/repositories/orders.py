@@ -66,14 +66,17 @@ WITH fresh AS (
 SELECT count(*) FROM saved
 """)
 
-_LOCK = """
+# The inner query has no order: with one, a planner without statistics walks all orders of the account instead.
+_FIND = """
 SELECT id, account_id, strategy_id, instrument_id, product, side, quantity, filled_quantity, status,
   broker_order_id, tag
-FROM orders WHERE account_id = :account_id AND {condition}
-ORDER BY id FOR UPDATE
+FROM orders WHERE id = ANY(ARRAY(SELECT o.id FROM orders o WHERE o.account_id = :account_id AND {condition}))
+ORDER BY id
 """
-_LOCK_BY_BROKER_ID = text(_LOCK.format(condition="broker_order_id = ANY(CAST(:values AS text[]))"))
-_LOCK_BY_TAG = text(_LOCK.format(condition="tag = ANY(CAST(:values AS text[]))"))
+_PEEK_BY_BROKER_ID = text(_FIND.format(condition="o.broker_order_id = ANY(CAST(:values AS text[]))"))
+_PEEK_BY_TAG = text(_FIND.format(condition="o.tag = ANY(CAST(:values AS text[]))"))
+_LOCK_BY_BROKER_ID = text(f"{_PEEK_BY_BROKER_ID.text} FOR UPDATE")
+_LOCK_BY_TAG = text(f"{_PEEK_BY_TAG.text} FOR UPDATE")
 
 # The orders are locked by this transaction. What was UNKNOWN is settled by the evidence that the row is.
 _APPLY = text("""
@@ -196,12 +199,20 @@ class OrderRepository:
 
     async def lock_by_broker_id(self, account_id: UUID, broker_order_ids: list[str]) -> list[LockedOrder]:
         """Lock and return the account's orders with these broker order ids."""
-        return await self._lock(_LOCK_BY_BROKER_ID, account_id, broker_order_ids)
+        return await self._find(_LOCK_BY_BROKER_ID, account_id, broker_order_ids)
 
     async def lock_by_tag(self, account_id: UUID, tags: list[str]) -> list[LockedOrder]:
         """Lock and return the account's orders with these tags."""
-        return await self._lock(_LOCK_BY_TAG, account_id, tags)
+        return await self._find(_LOCK_BY_TAG, account_id, tags)
 
-    async def _lock(self, query: TextClause, account_id: UUID, values: list[str]) -> list[LockedOrder]:
+    async def peek_by_broker_id(self, account_id: UUID, broker_order_ids: list[str]) -> list[LockedOrder]:
+        """Return the account's orders with these broker order ids as they stand: good for deciding whether to lock."""
+        return await self._find(_PEEK_BY_BROKER_ID, account_id, broker_order_ids)
+
+    async def peek_by_tag(self, account_id: UUID, tags: list[str]) -> list[LockedOrder]:
+        """Return the account's orders with these tags as they stand: good for deciding whether to lock."""
+        return await self._find(_PEEK_BY_TAG, account_id, tags)
+
+    async def _find(self, query: TextClause, account_id: UUID, values: list[str]) -> list[LockedOrder]:
         rows = await self._connection.execute(query, {"account_id": account_id, "values": values})
         return [locked_order_of(row) for row in rows.mappings()]

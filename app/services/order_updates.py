@@ -32,21 +32,27 @@ class OrderUpdates:
         self._uow = uow
 
     async def apply(self, account_id: UUID, rows: Sequence[BrokerOrder], lease: Lease) -> Applied:
-        """Apply rows, oldest first. Raises `LeaseLost` when another keeper leads."""
+        """Apply rows, oldest first. Raises `LeaseLost` where there is something to write and another keeper leads."""
         latest = _latest(rows)
-        async with self._uow.fenced(lease) as tx:
-            orders = await self._match(tx, account_id, latest)
-            changes: list[OrderChange] = []
-            for broker_id, order in orders.items():
-                changes += _changes(order, latest[broker_id])
-            if changes:
-                await tx.orders.apply(changes)
+        # Most rows say what is known already. Locking for them would put a flush of the log between orders' own.
+        async with self._uow.statement() as tx:
+            orders = await self._match(tx, account_id, latest, lock=False)
+        changes = _all_changes(orders, latest)
+        if changes:
+            async with self._uow.fenced(lease) as tx:
+                orders = await self._match(tx, account_id, latest, lock=True)
+                changes = _all_changes(orders, latest)
+                if changes:
+                    await tx.orders.apply(changes)
         missing = any(row.filled_quantity > orders[b].filled_quantity for b, row in latest.items() if b in orders)
         return Applied(changed=len(changes), trades_missing=missing)
 
-    async def _match(self, tx: Transaction, account_id: UUID, rows: dict[str, BrokerOrder]) -> dict[str, LockedOrder]:
+    async def _match(
+        self, tx: Transaction, account_id: UUID, rows: dict[str, BrokerOrder], *, lock: bool
+    ) -> dict[str, LockedOrder]:
         """Return our orders by broker order id: those bound already, and those whose unique tag the row carries."""
-        bound = await tx.orders.lock_by_broker_id(account_id, list(rows))
+        by_broker_id = tx.orders.lock_by_broker_id if lock else tx.orders.peek_by_broker_id
+        bound = await by_broker_id(account_id, list(rows))
         matched = {order.broker_order_id: order for order in bound if order.broker_order_id is not None}
         by_tag = {
             row.tag: broker_id
@@ -55,7 +61,8 @@ class OrderUpdates:
         }
         if not by_tag:
             return matched
-        for order in await tx.orders.lock_by_tag(account_id, list(by_tag)):
+        of_tags = tx.orders.lock_by_tag if lock else tx.orders.peek_by_tag
+        for order in await of_tags(account_id, list(by_tag)):
             broker_id = by_tag[order.tag]
             if order.broker_order_id is None:
                 matched[broker_id] = order
@@ -72,6 +79,10 @@ def _latest(rows: Sequence[BrokerOrder]) -> dict[str, BrokerOrder]:
         known_tag = before.tag if before else None
         latest[row.broker_order_id] = replace(row, tag=known_tag) if known_tag and not row.tag else row
     return latest
+
+
+def _all_changes(orders: dict[str, LockedOrder], rows: dict[str, BrokerOrder]) -> list[OrderChange]:
+    return [change for broker_id, order in orders.items() for change in _changes(order, rows[broker_id])]
 
 
 def _changes(order: LockedOrder, row: BrokerOrder) -> list[OrderChange]:

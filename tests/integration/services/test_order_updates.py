@@ -1,5 +1,6 @@
 """What the broker says about our orders: bound by tag, ended by its word, never moved by repetition or odd words."""
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -160,3 +161,14 @@ async def test_a_keeper_that_lost_its_lease_moves_nothing(plain_desk: Desk) -> N
     with pytest.raises(LeaseLost):
         await OrderUpdates(uow=plain_desk.uow).apply(account.id, [a_row("B1", REJECTED, None)], old)
     assert await plain_desk.status(order_id) == "PLACED"
+
+
+async def test_a_row_that_says_what_is_known_waits_for_nobody_and_writes_nothing(plain_desk: Desk) -> None:
+    answer = await unknown_order(plain_desk)
+    await apply(plain_desk, a_row("B1", WORKING, answer.tag))
+    async with plain_desk.uow.transaction() as busy:
+        account = await plain_desk.account_named()
+        await busy.orders.lock_by_broker_id(account.id, ["B1"])
+        async with asyncio.timeout(1.0):
+            applied = await apply(plain_desk, a_row("B1", WORKING, answer.tag, filled_quantity=10))
+    assert applied == Applied(changed=0, trades_missing=True)
