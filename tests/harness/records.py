@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.accounts import Account, AccountMode, AccountStatus
@@ -158,10 +159,10 @@ class World:
         row = await self.row("SELECT state FROM order_commands WHERE id = :id", {"id": new.command_id})
         return str(row[0])
 
-    async def row(self, query: str, values: Mapping[str, object] | None = None) -> Row[tuple[object, ...]]:
+    async def row(self, query: str, values: Mapping[str, object] | None = None) -> tuple[Any, ...]:
         """Return the one row of a query."""
         async with self.engine.connect() as connection:
-            return (await connection.execute(text(query), dict(values or {}))).one()
+            return tuple((await connection.execute(text(query), dict(values or {}))).one())
 
     async def execute(self, statement: str, values: Mapping[str, object] | None = None) -> int:
         """Run a statement in a transaction of its own and return how many rows it changed."""
