@@ -11,7 +11,9 @@ from app.bootstrap import feed, keeper, scheduler, worker
 from app.bootstrap.paper import replay_service
 from app.core.replays import ReplayState
 from app.engine import replay as replay_module
+from app.engine.replay import Conductor
 from app.infra.config import Config
+from app.market_data.paper_market import ClientCounts
 from app.repositories.replays import Replay
 from app.services.replays import ReplayFigures, ReplayService, differences
 from tests.harness.desk import Desk, running
@@ -114,6 +116,34 @@ async def play_with_interruptions(desk: Desk) -> Replay:
             await asyncio.wait([killed])
         async with running(keeper.run, config), running(scheduler.run, config), running(feed.run, config):
             return await until_over(desk, replay)
+
+
+async def test_a_feed_killed_between_the_exchanges_step_and_its_own_note_is_taken_up_where_it_was(
+    studio: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exchange, and the books with it, are a step ahead of the market's clock when the next feed begins."""
+    until_recorded = Conductor._until_recorded
+    deaths = 0
+
+    async def die_once(conductor: Conductor, replay: Replay, counts: ClientCounts, *, step: int) -> None:
+        nonlocal deaths
+        await until_recorded(conductor, replay, counts, step=step)
+        if step == 0 and counts.trades and deaths == 0:
+            deaths += 1
+            raise ConnectionResetError("the process is gone")
+
+    monkeypatch.setattr(Conductor, "_until_recorded", die_once)
+    monkeypatch.setattr(replay_module, "SETTLE_TIMEOUT_S", 10.0)
+    config = studio.base.config
+    async with running(keeper.run, config), running(worker.run, config), running(scheduler.run, config):
+        replay = await service_of(studio).request(DAY, speed=Decimal(0))
+        with pytest.raises(ExceptionGroup) as raised:
+            await feed.run(config, asyncio.Event())
+        assert raised.group_contains(ConnectionResetError)
+        async with running(feed.run, config):
+            replay = await until_over(studio, replay)
+    assert deaths == 1
+    await assert_books_agree(studio, replay)
 
 
 async def test_a_replay_that_nobody_records_fails_and_says_what_is_missing(
