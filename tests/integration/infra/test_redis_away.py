@@ -3,15 +3,17 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
 
 from app.core.bars import Tick
-from app.infra.events import Channel, EventBell
+from app.infra.events import Channel, EventBell, wait_or_timeout
 from app.infra.redis import build_redis
 from app.market_data.last_prices import KEY, LastPrices
 from tests.harness.redis import RedisProcess
@@ -60,6 +62,16 @@ async def test_the_last_price_of_each_source_is_kept_as_text(redis: Redis) -> No
     assert not await redis.exists(KEY)
     await prices.write("market", [TICK])
     await prices.write("another", [TICK])
-    stored = {key.decode(): json.loads(value) for key, value in (await redis.hgetall(KEY)).items()}
+    hashed = await cast(Awaitable[dict[bytes, bytes]], redis.hgetall(KEY))
+    stored = {key.decode(): json.loads(value) for key, value in hashed.items()}
     entry = {"price": "182.05", "at": "2019-01-01T06:30:00+00:00"}
     assert stored == {f"{source}:{TICK.instrument_id}": entry for source in ("market", "another")}
+
+
+async def test_a_wait_ends_with_the_bell_or_with_its_time_and_is_ready_for_the_next() -> None:
+    rung = asyncio.Event()
+    await wait_or_timeout(rung, 0.001)
+    rung.set()
+    async with asyncio.timeout(5):
+        await wait_or_timeout(rung, 3600)
+    assert not rung.is_set()

@@ -1,5 +1,6 @@
 """Fills are counted once, and positions come back to the last digit."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -163,3 +164,13 @@ async def test_a_brokers_row_binds_the_order_and_settles_its_unknown_command(wor
     async with world.uow.transaction() as tx:
         assert [o.id for o in await tx.orders.lock_by_broker_id(world.account.id, ["B1", "B2"])] == [order.id]
         assert await tx.orders.lock_by_broker_id(new_id(), ["B1"]) == []
+
+
+async def test_looking_at_an_order_does_not_wait_for_those_who_hold_it(world: World) -> None:
+    order = await world.save(world.new_order())
+    await world.execute("UPDATE orders SET broker_order_id = 'B1'")
+    async with world.uow.transaction() as holding, world.uow.statement() as looking, asyncio.timeout(5):
+        held = await holding.orders.lock_by_tag(world.account.id, [order.tag])
+        assert await looking.orders.peek_by_tag(world.account.id, [order.tag]) == held
+        assert await looking.orders.peek_by_broker_id(world.account.id, ["B1"]) == held
+        assert [one.id for one in held] == [order.id]
