@@ -7,7 +7,7 @@ one evening session). Prices of shares are scaled by 10,000 in the files, those 
 import csv
 import gzip
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -23,6 +23,7 @@ from app.infra.ids import new_id
 
 SAMPLE_DIR = PROJECT_ROOT / "data" / "sample"
 SCALE = Decimal(10_000)
+DAY_FORMAT = "%Y%m%d"
 OPENS = time(9, 15)
 CLOSES = time(15, 30)
 FILES = {
@@ -83,22 +84,24 @@ def sample_instruments(folder: Path = SAMPLE_DIR) -> list[SampleInstrument]:
 
 def sample_days(folder: Path = SAMPLE_DIR) -> list[date]:
     """Return all days with regular trading, oldest first."""
-    days: set[date] = set()
+    seen: set[str] = set()
     for filename in FILES.values():
-        for row in _rows(folder / filename, None):
+        # One row in the session tells about its day: parsing the others too would take a second.
+        for row in _rows(folder / filename, lambda day: day not in seen):
             if row.in_session:
-                days.add(row.start.date())
-    return sorted(days)
+                seen.add(row.day)
+    return sorted(datetime.strptime(day, DAY_FORMAT).replace(tzinfo=IST).date() for day in seen)
 
 
 def load_day(day: date, instrument_ids: dict[str, UUID], folder: Path = SAMPLE_DIR) -> SampleDay:
     """Return the bars of a day, for the instruments whose ids are given by symbol; raises `NoSuchDay`."""
+    wanted = day.strftime(DAY_FORMAT)
     minutes: dict[datetime, dict[UUID, Bar]] = defaultdict(dict)
     for symbol, instrument_id in instrument_ids.items():
         if symbol not in FILES:
             continue
         scale = Decimal(1) if symbol == "NIFTY50" else SCALE
-        for row in _rows(folder / FILES[symbol], day):
+        for row in _rows(folder / FILES[symbol], wanted.__eq__):
             # A minute that stands twice is the same bar twice: the first one counts.
             if row.in_session and instrument_id not in minutes[row.start]:
                 minutes[row.start][instrument_id] = _bar(instrument_id, row, scale)
@@ -109,6 +112,7 @@ def load_day(day: date, instrument_ids: dict[str, UUID], folder: Path = SAMPLE_D
 
 
 class _Row(NamedTuple):
+    day: str
     start: datetime
     values: list[str]
 
@@ -117,15 +121,15 @@ class _Row(NamedTuple):
         return OPENS <= self.start.time() < CLOSES
 
 
-def _rows(path: Path, day: date | None) -> Iterator[_Row]:
-    wanted = day.strftime("%Y%m%d") if day else None
+def _rows(path: Path, wanted: Callable[[str], bool]) -> Iterator[_Row]:
+    """Return the rows of those days that are wanted when they are come to."""
     with gzip.open(path, "rt", newline="") as file:
         reader = csv.reader(file)
         next(reader)
-        for values in reader:
-            if wanted is None or values[0] == wanted:
-                midnight = datetime.strptime(values[0], "%Y%m%d").replace(tzinfo=IST)
-                yield _Row(midnight + timedelta(milliseconds=int(values[1])), values[2:])
+        for day, milliseconds, *values in reader:
+            if wanted(day):
+                midnight = datetime.strptime(day, DAY_FORMAT).replace(tzinfo=IST)
+                yield _Row(day, midnight + timedelta(milliseconds=int(milliseconds)), values)
 
 
 def _bar(instrument_id: UUID, row: _Row, scale: Decimal) -> Bar:
