@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -15,7 +14,7 @@ from app.infra.ids import new_id
 from app.repositories.fills import FilledOrder, NewFill
 from app.repositories.order_rows import OrderChange
 from app.repositories.positions import PositionKey
-from tests.harness.records import DAY, NOON, World
+from tests.harness.records import NOON, World
 from tests.integration.persistence.fills import traded
 
 
@@ -34,16 +33,14 @@ async def test_the_same_trade_is_never_counted_twice(world: World) -> None:
         assert await tx.fills.count(world.account.id) == 1
 
 
-async def test_known_trades_are_those_of_the_day_and_the_orders_asked_for(world: World) -> None:
-    order = await world.save(world.new_order())
+async def test_known_trades_are_those_of_the_orders_asked_for_on_any_day(world: World) -> None:
+    order, other = await world.save(world.new_order("one")), await world.save(world.new_order("two"))
     await add(world, *(traded(world, order, n, Side.BUY, 1, price="10") for n in (1, 2)))
     async with world.uow.statement() as tx:
-        known = await tx.fills.known_keys(world.account.id, trade_date=DAY, broker_order_ids=["B1", "B2"])
+        known = await tx.fills.known_keys(world.account.id, [order.id, other.id])
         assert known == {("NSE", "B1", "1"), ("NSE", "B1", "2")}
-        tomorrow = DAY + timedelta(days=1)
-        assert not await tx.fills.known_keys(world.account.id, trade_date=tomorrow, broker_order_ids=["B1"])
-        assert not await tx.fills.known_keys(world.account.id, trade_date=DAY, broker_order_ids=["B2"])
-        assert not await tx.fills.known_keys(new_id(), trade_date=DAY, broker_order_ids=["B1"])
+        assert not await tx.fills.known_keys(world.account.id, [other.id])
+        assert not await tx.fills.known_keys(new_id(), [order.id])
 
 
 async def test_an_orders_turnover_is_exact(world: World) -> None:

@@ -81,7 +81,7 @@ async def check_finding(world: World, finding: Finding, status: OrderStatus) -> 
     assert after.status is expected
     assert await world.events(new) == ["CREATED", "CLAIMED", finding.event]
     assert (after.stages.done is not None) == (expected in TERMINAL_STATUSES)
-    assert after.status_reason == finding.reason
+    assert after.status_reason == (before.status_reason if expected is status else finding.reason)
     assert after.broker_order_id == finding.broker_order_id
     assert after.stages.sent == finding.sent_at
     assert after.stages.acknowledged == finding.acknowledged_at
