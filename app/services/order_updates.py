@@ -64,7 +64,8 @@ class OrderUpdates:
         of_tags = tx.orders.lock_by_tag if lock else tx.orders.peek_by_tag
         for order in await of_tags(account_id, list(by_tag)):
             broker_id = by_tag[order.tag]
-            if order.broker_order_id is None:
+            # The worker may have bound it since the look by broker id.
+            if order.broker_order_id in (None, broker_id):
                 matched[broker_id] = order
             else:
                 log.error("order.tag.twice", order_id=str(order.id), bound=order.broker_order_id, also=broker_id)
