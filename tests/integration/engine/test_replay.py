@@ -26,7 +26,7 @@ def service_of(desk: Desk) -> ReplayService:
     return replay_service(desk.base, desk.market)
 
 
-async def until_over(desk: Desk, replay: Replay, *, timeout_s: float = 90) -> Replay:
+async def until_over(desk: Desk, replay: Replay, *, timeout_s: float = 180) -> Replay:
     async def over() -> bool:
         return (await service_of(desk).get(replay.id)).state in (ReplayState.DONE, ReplayState.FAILED)
 
@@ -40,7 +40,7 @@ async def until_step(desk: Desk, replay: Replay, step: int) -> None:
             now = await tx.market.clock(replay.source)
         return now is not None and now.step >= step
 
-    await eventually(reached, timeout_s=60)
+    await eventually(reached, timeout_s=180)
 
 
 async def everything(desk: Desk, replay: Replay) -> tuple[object, ...]:
@@ -86,6 +86,7 @@ async def play(desk: Desk, *, workers: int) -> Replay:
         return await until_over(desk, await service_of(desk).request(DAY, speed=Decimal(0)))
 
 
+@pytest.mark.timeout(500)  # three replays, traced for coverage on a busy machine
 async def test_a_day_replays_to_the_same_rupees_at_any_number_of_workers_and_interrupted(studio: Desk) -> None:
     alone = await play(studio, workers=1)
     figures = await assert_books_agree(studio, alone)
@@ -118,6 +119,7 @@ async def play_with_interruptions(desk: Desk) -> Replay:
             return await until_over(desk, replay)
 
 
+@pytest.mark.timeout(300)
 async def test_a_feed_killed_between_the_exchanges_step_and_its_own_note_is_taken_up_where_it_was(
     studio: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

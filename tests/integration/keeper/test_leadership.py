@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from app.bootstrap import worker
+from app.infra.migrations import migrate
 from app.keeper.dead_claims import DeadClaims
 from app.repositories.leases import Lease, LeaseLost
 from app.services.leadership import Leadership
-from tests.harness.desk import Desk, environment, running, until_done
+from tests.harness.desk import Desk, desk, environment, running, until_done
+from tests.harness.postgres import PostgresProcess
 from tests.harness.queue import eventually
 from tests.harness.roles import RoleProcess
 
@@ -105,6 +107,26 @@ async def test_an_error_of_the_work_is_not_swallowed(trading: Desk) -> None:
 
     with pytest.raises(ValueError, match="a defect"):
         await candidate(trading, "a").run(asyncio.Event(), fails)
+
+
+async def test_a_leader_without_a_database_ends_its_work_and_leads_again_when_it_is_back(redis_url: str) -> None:
+    server = PostgresProcess(durable=True)
+    try:
+        await asyncio.to_thread(migrate, server.url)
+        async with desk(server.url, redis_url) as made:
+            work, stop = Work(), asyncio.Event()
+            leading = asyncio.create_task(candidate(made, "a").run(stop, work))
+            await until_done(work.leads)
+            await asyncio.to_thread(server.kill)
+            await until_done(work.ended)
+            work.leads.clear()
+            await asyncio.to_thread(server.restart)
+            await until_done(work.leads, timeout_s=30)
+            stop.set()
+            await leading
+            assert len(work.leases) == 2
+    finally:
+        server.stop()
 
 
 async def test_real_keepers_take_over_from_one_another_after_a_kill_and_after_a_freeze(
