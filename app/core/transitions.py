@@ -45,6 +45,7 @@ _E = OrderEvent
 TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.PENDING, _E.CLAIMED, _S.SUBMITTING),
     Transition(_S.PENDING, _E.DEADLINE_PASSED, _S.EXPIRED, "seen at the claim: it never reached the broker"),
+    Transition(_S.PENDING, _E.ACCEPTED, _S.PLACED, "its tag is at the broker although we were told it never got there"),
     # The claim's own answers.
     Transition(_S.SUBMITTING, _E.ACCEPTED, _S.PLACED),
     Transition(_S.SUBMITTING, _E.REFUSED, _S.REJECTED),

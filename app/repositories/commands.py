@@ -85,7 +85,7 @@ WITH o AS (
     claimed_at = clock_timestamp()
   FROM order_commands c, broker_accounts a LEFT JOIN market_clock m ON m.source = a.market_source
   WHERE c.id = :command_id AND c.state = 'PENDING' AND o.id = {_ORDER_OF_COMMAND} AND a.id = o.account_id
-    AND {is_legal(OrderEvent.CLAIMED)} AND a.status = 'ACTIVE'
+    AND {is_legal(OrderEvent.CLAIMED)} AND o.broker_order_id IS NULL AND a.status = 'ACTIVE'
     AND (o.deadline IS NULL OR o.deadline > m.market_time)
   RETURNING o.*, a.broker
 ), c AS (
@@ -135,7 +135,8 @@ WITH held AS (
   FOR UPDATE OF o, c
 ), o AS (
   UPDATE orders o
-  SET status = {case_by_status(event)}, status_reason = CAST(:reason AS text),
+  SET status = {case_by_status(event)},
+    status_reason = CASE WHEN {case_by_status(event)} = o.status THEN o.status_reason ELSE CAST(:reason AS text) END,
     broker_order_id = coalesce(o.broker_order_id, CAST(:broker_order_id AS text)),
     broker_unique_id = coalesce(o.broker_unique_id, CAST(:broker_unique_id AS text)),
     sent_at = coalesce(CAST(:sent_at AS timestamptz), o.sent_at),

@@ -78,7 +78,8 @@ _PEEK_BY_TAG = text(_FIND.format(condition="o.tag = ANY(CAST(:values AS text[]))
 _LOCK_BY_BROKER_ID = text(f"{_PEEK_BY_BROKER_ID.text} FOR UPDATE")
 _LOCK_BY_TAG = text(f"{_PEEK_BY_TAG.text} FOR UPDATE")
 
-# The orders are locked by this transaction. What was UNKNOWN is settled by the evidence that the row is.
+# The orders are locked by this transaction. What was UNKNOWN is settled by the evidence that the row is, and what
+# waits to be sent again must not be: the broker has it.
 _APPLY = text("""
 WITH o AS (
   UPDATE orders SET status = :status, status_reason = CAST(:reason AS text),
@@ -88,7 +89,7 @@ WITH o AS (
     done_at = CASE WHEN :done THEN coalesce(done_at, clock_timestamp()) ELSE done_at END
   WHERE id = :order_id RETURNING id
 ), c AS (
-  UPDATE order_commands SET state = 'DONE' FROM o WHERE order_id = o.id AND state = 'UNKNOWN'
+  UPDATE order_commands SET state = 'DONE' FROM o WHERE order_id = o.id AND state IN ('UNKNOWN', 'PENDING')
 )
 INSERT INTO order_events (order_id, event, status, actor, detail)
 SELECT id, :event, :event_status, 'keeper', CAST(:detail AS jsonb) FROM o

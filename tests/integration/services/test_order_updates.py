@@ -8,11 +8,13 @@ import pytest
 
 from app.core.instruments import Exchange
 from app.core.orders import Side
-from app.core.ports import BrokerOrder, BrokerOrderState
+from app.core.outcomes import Accepted, PlaceOutcome, Throttled
+from app.core.ports import BrokerOrder, BrokerOrderState, PlaceRequest
 from app.repositories.leases import LeaseLost
 from app.services.order_updates import Applied, OrderUpdates
 from app.services.orders import OrderAnswer
 from tests.harness.desk import Desk
+from tests.integration.services.conftest import Floor
 
 
 def a_row(broker_order_id: str, state: BrokerOrderState, tag: str | None, **changes: Any) -> BrokerOrder:  # noqa: ANN401
@@ -145,12 +147,45 @@ async def test_a_second_broker_order_under_one_tag_is_never_adopted(plain_desk: 
     assert (order.broker_order_id, order.status.value, applied.changed) == ("B1", "PLACED", 0)
 
 
-async def test_a_row_of_an_order_that_waits_binds_it_without_moving_it(plain_desk: Desk) -> None:
-    """It cannot happen, as nothing was sent; if it does, the order must not pass for one that was placed by us."""
-    answer = await plain_desk.place()
-    await apply(plain_desk, a_row("B1", WORKING, answer.tag))
-    order = await plain_desk.order(answer.order_id)
-    assert (order.status.value, order.broker_order_id) == ("PENDING", "B1")
+async def test_a_waiting_order_that_turns_up_at_the_broker_is_never_sent(floor: Floor) -> None:
+    """It should not happen, as nothing was sent; where it does (an older backup restored), it must not go twice."""
+    answer = await floor.desk.place()
+    await apply(floor.desk, a_row("B1", WORKING, answer.tag))
+    assert await floor.state(answer) == ("PLACED", "DONE", 0)
+    assert await floor.run(answer) is None
+    assert floor.broker.received == []
+
+
+async def test_what_waits_to_be_sent_again_and_turns_up_at_the_broker_is_not_sent_again(floor: Floor) -> None:
+    """The broker said that it had turned the order away, and has it all the same."""
+    answer = await floor.desk.place()
+    floor.broker.script = [Throttled(reason="slow down")]
+    await floor.run(answer)
+    assert await floor.state(answer) == ("PENDING", "PENDING", 1)
+    await apply(floor.desk, a_row("B1", WORKING, answer.tag))
+    assert await floor.state(answer) == ("PLACED", "DONE", 1)
+    assert await floor.run(answer) is None
+    assert len(floor.broker.received) == 1
+
+
+async def test_no_order_that_has_a_brokers_id_is_ever_claimed(floor: Floor) -> None:
+    answer = await floor.desk.place()
+    await floor.desk.execute("UPDATE orders SET broker_order_id = 'B1' WHERE id = :id", id=answer.order_id)
+    assert await floor.run(answer) is None
+    assert floor.broker.received == []
+
+
+async def test_an_answer_that_comes_after_the_reject_leaves_its_reason(floor: Floor) -> None:
+    answer = await floor.desk.place()
+
+    async def rejected_first(_request: PlaceRequest) -> PlaceOutcome:
+        await apply(floor.desk, a_row("B1", REJECTED, answer.tag, text="no margin"))
+        return Accepted(broker_order_id="B1")
+
+    floor.broker.script = [rejected_first]
+    await floor.run(answer)
+    order = await floor.desk.order(answer.order_id)
+    assert (order.status.value, order.status_reason) == ("REJECTED", "no margin")
 
 
 async def test_a_keeper_that_lost_its_lease_moves_nothing(plain_desk: Desk) -> None:
