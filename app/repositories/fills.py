@@ -1,7 +1,7 @@
 """Fills: recorded once, by the broker's own numbers."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
@@ -84,14 +84,10 @@ class FillRepository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def known_keys(
-        self, account_id: UUID, *, trade_date: date, broker_order_ids: list[str]
-    ) -> set[tuple[str, str, str]]:
-        """Return (exchange, broker order id, trade id) of the fills that these orders have already."""
+    async def known_keys(self, account_id: UUID, order_ids: list[UUID]) -> set[tuple[str, str, str]]:
+        """Return (exchange, broker order id, trade id) of the fills that these orders have already, of any day."""
         query = select(FillRow.exchange, FillRow.broker_order_id, FillRow.trade_id).where(
-            FillRow.account_id == account_id,
-            FillRow.trade_date == trade_date,
-            FillRow.broker_order_id.in_(broker_order_ids),
+            FillRow.account_id == account_id, FillRow.order_id.in_(order_ids)
         )
         return {(row[0], row[1], row[2]) for row in await self._connection.execute(query)}
 

@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
@@ -25,8 +24,6 @@ from app.repositories.unit_of_work import Transaction, UnitOfWork
 
 BATCH = 200
 """Trades in one transaction: long enough to be fast, short enough to hold no lock for long."""
-
-_DayKey = tuple[date, str, str, str]
 
 log = get_logger(__name__)
 
@@ -65,9 +62,11 @@ class FillRecorder:
         broker_ids = sorted({trade.broker_order_id for trade in trades})
         orders = {o.broker_order_id: o for o in await tx.orders.lock_by_broker_id(account_id, broker_ids)}
         unmatched = [trade for trade in trades if trade.broker_order_id not in orders]
-        known = await self._known(tx, account_id, trades)
+        # Without the day: an order trades on one day only, and the rows of a book carry none. The day that they are
+        # given here is the market's at the reading, so around midnight the same trade can come under two.
+        known = await tx.fills.known_keys(account_id, [order.id for order in orders.values()])
         # By key, because a broker's book may name a trade twice.
-        by_key = {_day_key(trade): trade for trade in trades if trade.broker_order_id in orders}
+        by_key = {_trade_key(trade): trade for trade in trades if trade.broker_order_id in orders}
         fresh = [trade for key, trade in by_key.items() if key not in known]
         if not fresh:
             return [], unmatched
@@ -88,16 +87,6 @@ class FillRecorder:
         )
         await self._move_positions(tx, account_id, fills)
         return fresh, unmatched
-
-    async def _known(self, tx: Transaction, account_id: UUID, trades: list[BrokerTrade]) -> set[_DayKey]:
-        by_day: dict[date, list[str]] = defaultdict(list)
-        for trade in trades:
-            by_day[trade.trade_date].append(trade.broker_order_id)
-        known: set[_DayKey] = set()
-        for day, ids in by_day.items():
-            keys = await tx.fills.known_keys(account_id, trade_date=day, broker_order_ids=ids)
-            known |= {(day, *key) for key in keys}
-        return known
 
     def _fill(self, account_id: UUID, order: LockedOrder, trade: BrokerTrade, *, turnover_before: Decimal) -> Fill:
         key = FillKey(
@@ -137,8 +126,8 @@ class FillRecorder:
         await tx.positions.save(changed)
 
 
-def _day_key(trade: BrokerTrade) -> _DayKey:
-    return (trade.trade_date, trade.exchange.value, trade.broker_order_id, trade.trade_id)
+def _trade_key(trade: BrokerTrade) -> tuple[str, str, str]:
+    return (trade.exchange.value, trade.broker_order_id, trade.trade_id)
 
 
 def _new_fill(order: LockedOrder, fill: Fill) -> NewFill:
