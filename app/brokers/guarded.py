@@ -10,12 +10,15 @@ from redis.exceptions import RedisError
 
 from app.core.outcomes import NotSent, PlaceOutcome
 from app.core.ports import Broker, BrokerSession, Clock, PlaceRequest, RatePermits, StoredTokens, TokenStore
+from app.infra.logging import get_logger
 from app.infra.transactions import in_transaction
 
 PERMIT_VALID_S = 0.1
 """A permit counts writes of this moment. After a slow claim another one is taken."""
 NO_SESSION_WAIT_S = 0.5
 NO_BUDGET_KNOWN_WAIT_S = 0.5
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +86,13 @@ class GuardedBroker:
         if in_transaction():
             raise RuntimeError("a broker call inside an open database transaction")
         if self._clock.monotonic() - permit.granted_at > PERMIT_VALID_S:
-            renewed = await self.permit()
+            renewed = await self._renewed_permit()
             if isinstance(renewed, NotNow):
                 return NotSent(reason=renewed.reason)
             permit = renewed
         outcome = await self._broker.place(permit.tokens.session, request, deadline=deadline)
         if isinstance(outcome, NotSent) and outcome.session_dead:
-            await self.report_dead(permit.tokens)
+            await self._try_report_dead(permit.tokens)
         return outcome
 
     async def report_dead(self, tokens: StoredTokens | None = None) -> None:
@@ -98,6 +101,19 @@ class GuardedBroker:
         self._cached = None
         if dead is not None:
             await self._tokens.mark_dead(self._account_id, dead.version)
+
+    async def _renewed_permit(self) -> Permit | NotNow:
+        try:
+            return await self.permit()
+        except Exception as error:  # isolation point: nothing is written yet, and the caller must learn just that
+            log.exception("broker.permit.failed", account_id=str(self._account_id))
+            return NotNow(reason=f"no permit: {type(error).__name__}", retry_after_s=NO_BUDGET_KNOWN_WAIT_S)
+
+    async def _try_report_dead(self, tokens: StoredTokens) -> None:
+        try:
+            await self.report_dead(tokens)
+        except Exception:  # isolation point: the write's outcome is known, and the next write reports again
+            log.exception("broker.session.not_reported", account_id=str(self._account_id))
 
     async def _live_tokens(self) -> StoredTokens | None:
         cached = self._cached

@@ -12,6 +12,10 @@ COMMAND_TIMEOUT_S = 15.0
 POOL_WAIT_S = 5.0
 POOL_RECYCLE_S = 1800
 
+_NOT_NOW = ("57P", "08", "53", "55P03", "57014", "40P01", "40001")
+"""57P0x: the server is shutting down or starting; 08xxx: the connection broke; 53300: too many of them. And where
+another session is in the way: a lock not had in time, a statement that took too long, a deadlock, a lost race."""
+
 DATABASE_ERRORS: tuple[type[Exception], ...] = (OSError, SQLAlchemyError)
 """What a statement can raise; `is_database_away` tells which of them mean "not now"."""
 
@@ -29,12 +33,11 @@ def build_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
 
 
 def is_database_away(error: BaseException) -> bool:
-    """Whether an error means that the database cannot be reached now, so that trying later makes sense."""
+    """Whether an error means that the database cannot be reached or cannot serve now, so that trying later helps."""
     # No free connection: all of them hang on a database that does not answer, or there is more work than they can do.
     if isinstance(error, (OSError, asyncio.TimeoutError, InterfaceError, NoFreeConnection)):
         return True
     if isinstance(error, DBAPIError):
-        # 57P0x: the server is shutting down or starting; 08xxx: the connection broke; 53300: too many of them.
         code = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or code.startswith(("57P", "08", "53"))
+        return error.connection_invalidated or code.startswith(_NOT_NOW)
     return False

@@ -86,6 +86,15 @@ async def test_a_pool_with_no_free_connection_is_a_reason_to_try_later(
     assert is_database_away(error)
 
 
+@pytest.mark.parametrize("condition", ["lock_not_available", "query_canceled", "deadlock_detected"])
+async def test_another_session_in_the_way_is_a_reason_to_try_later(postgres: PostgresProcess, condition: str) -> None:
+    engine = build_engine(postgres.url)
+    error = await ask(engine, f"DO $$ BEGIN RAISE {condition}; END $$")
+    await engine.dispose()
+    assert error is not None
+    assert is_database_away(error)
+
+
 @pytest.mark.parametrize(
     ("statement", "kind"),
     [
