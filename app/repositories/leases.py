@@ -19,10 +19,13 @@ class LeaseLost(Exception):
     """Another process leads now; nothing of this transaction was written."""
 
 
+# The leader's transactions hold the row's key. Setting the key, even to what it is, waits for them; a renewal sets
+# none and does not, or a busy leader would keep its own renewals out until its lease has run out.
 _ACQUIRE = text("""
 INSERT INTO leases AS l (role, holder, epoch, expires_at)
 VALUES (:role, :holder, 1, clock_timestamp() + make_interval(secs => CAST(:ttl_s AS double precision)))
 ON CONFLICT (role) DO UPDATE SET
+  role = excluded.role,
   epoch = CASE WHEN l.holder = excluded.holder THEN l.epoch ELSE l.epoch + 1 END,
   holder = excluded.holder,
   expires_at = excluded.expires_at
@@ -36,7 +39,7 @@ WHERE role = :role AND holder = :holder AND epoch = :epoch AND expires_at > cloc
 _HELD = text("""
 SELECT 1 FROM leases
 WHERE role = :role AND holder = :holder AND epoch = :epoch AND expires_at > clock_timestamp()
-FOR SHARE
+FOR KEY SHARE
 """)
 _RELEASE = text("""
 UPDATE leases SET expires_at = clock_timestamp() WHERE role = :role AND holder = :holder AND epoch = :epoch

@@ -108,3 +108,9 @@ async def test_a_take_over_waits_for_the_transaction_that_its_predecessor_has_op
         assert not successor.done()
     assert (await successor).epoch == 2
     assert (await world.row("SELECT status FROM broker_accounts"))[0] == "PAUSED"
+
+
+async def test_a_busy_leaders_renewal_waits_for_none_of_its_transactions(world: World) -> None:
+    lease = await must_acquire(world.uow, "a")
+    async with world.uow.fenced(lease), world.uow.statement() as tx, asyncio.timeout(2.0):
+        assert await tx.leases.renew(lease, ttl_s=30.0)
