@@ -6,6 +6,10 @@ from zoneinfo import ZoneInfo
 
 IST = ZoneInfo("Asia/Kolkata")
 
+# Linux's ordinary monotonic clock stands still while a machine is suspended, and the database's does not: an order
+# would be sent after its claim was given up.
+_NEVER_STANDS_STILL = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     """Implements `core.ports.Clock` on the machine's clock."""
@@ -15,8 +19,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds that never step back and that go on while the process is stopped."""
-        return time.monotonic()
+        """Return seconds that never step back and that go on while the process is stopped or the machine sleeps."""
+        return time.clock_gettime(_NEVER_STANDS_STILL)
 
 
 def ist_day(moment: datetime) -> date:
