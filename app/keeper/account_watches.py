@@ -89,7 +89,7 @@ class AccountWatches:
             # Fails closed: such an account has no client, so none of its orders can go anywhere.
             log.exception("watches.paper_guard", account=account.name)
             return
-        if await broker.session() is not None:
+        if await broker.session() is not None or await self._sessions.is_broken(account.id):
             return
         if account.mode is AccountMode.PAPER:
             await self._paper_accounts.open_at_exchange(account.id)

@@ -43,6 +43,12 @@ class BrokerSessions:
         async with self._uow.transaction() as tx:
             await tx.sessions.mark_expired(account_id, version=version)
 
+    async def is_broken(self, account_id: UUID) -> bool:
+        """Whether the broker refused the account's logins until we stopped: only a person tries again."""
+        async with self._uow.statement() as tx:
+            stored = await tx.sessions.get(account_id)
+        return stored is not None and stored.state is SessionState.BROKEN
+
     async def log_in_where_needed(self, account_id: UUID, broker: Broker, lease: Lease) -> bool:
         """Log in unless the account has a live session; true when it has one afterwards.
 
