@@ -1,15 +1,15 @@
-"""Keeps every active account logged in and watched: one login at a time, one watch an account."""
+"""Keeps each account that trades, or has orders out, logged in and watched: one login at a time, one watch each."""
 
 import asyncio
 from uuid import UUID
 
 from app.brokers.registry import broker_record
-from app.core.accounts import Account, AccountMode, AccountStatus
+from app.core.accounts import Account, AccountMode
 from app.core.errors import PaperGuardError
 from app.core.ports import Clock
 from app.infra.events import EventBell
 from app.infra.logging import get_logger
-from app.keeper.account_watch import AccountWatch
+from app.keeper.account_watch import CATCH_UP_EVERY_S, AccountWatch
 from app.repositories.leases import Lease, LeaseLost
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.broker_pool import BrokerPool
@@ -21,6 +21,9 @@ from app.services.paper_accounts import PaperAccounts
 LIVE_READS_PER_SECOND = 1.0
 PAPER_READS_PER_SECOND = 50.0
 """The paper exchange has no limit on its books; a live broker allows one read a second."""
+
+LINGER_S = 3 * CATCH_UP_EVERY_S
+"""How long an account without open orders is still watched: its last order's end can be known before its last trade."""
 
 log = get_logger(__name__)
 
@@ -51,19 +54,17 @@ class AccountWatches:
         self._clock = clock
         self._bell = bell
         self._watches: dict[UUID, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._end_at: dict[UUID, float] = {}
         self._troubled: set[UUID] = set()
 
     async def turn(self) -> None:
         """Bring logins and watches in line with the accounts. Raises `LeaseLost` when another keeper leads."""
         async with self._uow.transaction() as tx:
-            accounts = await tx.accounts.all()
-        active = {account.id: account for account in accounts if account.status is AccountStatus.ACTIVE}
-        for account in active.values():
+            wanted = {account.id: account for account in await tx.accounts.to_watch()}
+        for account in wanted.values():
             await self._try_log_in(account)
-        for account_id in list(self._watches):
-            if account_id not in active:
-                await self._end(account_id)
-        for account in active.values():
+        await self._end_unwanted(set(wanted))
+        for account in wanted.values():
             self._ensure_watch(account)
 
     async def close(self) -> None:
@@ -120,7 +121,16 @@ class AccountWatches:
         )
         self._watches[account.id] = (asyncio.create_task(watch.run(stop)), stop)
 
+    async def _end_unwanted(self, wanted: set[UUID]) -> None:
+        now = self._clock.monotonic()
+        for account_id in list(self._watches):
+            if account_id in wanted:
+                self._end_at.pop(account_id, None)
+            elif now >= self._end_at.setdefault(account_id, now + LINGER_S):
+                await self._end(account_id)
+
     async def _end(self, account_id: UUID) -> None:
+        self._end_at.pop(account_id, None)
         task, stop = self._watches.pop(account_id)
         stop.set()
         task.cancel()

@@ -34,6 +34,15 @@ _NOW = text("""
 SELECT a.status, m.market_time, m.trading_day
 FROM broker_accounts a LEFT JOIN market_clock m ON m.source = a.market_source WHERE a.id = :account_id
 """)
+# Pausing an account stops no order that is at its broker already.
+_TO_WATCH = text("""
+SELECT * FROM broker_accounts a
+WHERE a.status = 'ACTIVE' OR EXISTS (
+  SELECT 1 FROM orders o
+  WHERE o.account_id = a.id AND o.status IN ('SUBMITTING', 'PLACED', 'PARTIALLY_FILLED', 'UNKNOWN')
+)
+ORDER BY a.name
+""")
 
 
 class AccountRepository:
@@ -70,6 +79,10 @@ class AccountRepository:
         """Return every account, by name."""
         rows = await self._connection.execute(select(BrokerAccountRow.__table__).order_by(BrokerAccountRow.name))
         return [_account(row) for row in rows.mappings()]
+
+    async def to_watch(self) -> list[Account]:
+        """Return the accounts that are active, or have orders that are, or may be, open at the broker; by name."""
+        return [_account(row) for row in (await self._connection.execute(_TO_WATCH)).mappings()]
 
     async def by_name(self, name: str) -> Account | None:
         """Return the account of that name."""

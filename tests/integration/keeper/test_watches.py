@@ -160,6 +160,17 @@ async def test_an_account_that_is_paused_is_watched_no_longer_and_a_new_one_is(r
     await until_status(roles, waiting.order_id, "COMPLETE")
 
 
+async def test_a_paused_account_is_watched_until_none_of_its_orders_is_open(roles: Desk, market: Market) -> None:
+    await until_logged_in(roles)
+    resting = await roles.place(order_type=OrderType.LIMIT, price=Decimal("180.00"))
+    await until_status(roles, resting.order_id, "PLACED")
+    await roles.pause(await roles.account_named())
+    await roles.add_account("late")
+    await until_logged_in(roles, "late")  # a turn of the watches has seen the pause
+    market.print_price("179.90")
+    await until_status(roles, resting.order_id, "COMPLETE")
+
+
 async def test_the_watch_comes_back_and_catches_up_after_the_exchange_was_killed(trading: Desk, market: Market) -> None:
     config = trading.base.config
     async with running(worker.run, config):
