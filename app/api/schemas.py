@@ -26,7 +26,7 @@ class Credentials(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"username": "admin", "password": "the one shown at set-up"}]}
     )
 
-    username: str = Field(min_length=1, max_length=64)
+    username: str = Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")
     password: str = Field(min_length=1, max_length=256)
 
 

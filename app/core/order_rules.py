@@ -1,5 +1,6 @@
 """What makes an order well-formed, whatever the market's hour: prices, ticks, lots, products."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from app.core.errors import InvalidOrder
@@ -9,6 +10,8 @@ from app.core.orders import OrderIntent, OrderType, Product, Validity
 MAX_QUANTITY = 10_000_000
 """Far above any freeze quantity: a larger number is a slip of the keyboard."""
 MAX_PRICE = Decimal(10_000_000)
+DEADLINES_END = datetime(2200, 1, 1, tzinfo=UTC)
+"""A deadline near the end of the calendar has no name in every time zone: it could be stored and not be shown."""
 
 
 def check_intent(intent: OrderIntent, instrument: Instrument) -> None:
@@ -21,6 +24,7 @@ def check_intent(intent: OrderIntent, instrument: Instrument) -> None:
         )
     _check_quantity(intent, instrument)
     _check_product(intent, instrument)
+    _check_deadline(intent)
     _check_price(intent.price, wanted=intent.order_type.has_limit_price, field="price", intent=intent)
     _check_price(intent.trigger_price, wanted=intent.order_type.has_trigger, field="trigger_price", intent=intent)
     for field, price in (("price", intent.price), ("trigger_price", intent.trigger_price)):
@@ -58,6 +62,13 @@ def _check_product(intent: OrderIntent, instrument: Instrument) -> None:
         names = " or ".join(sorted(allowed))
         raise InvalidOrder(
             field="product", code="product_not_allowed", message=f"on {instrument.exchange} the product must be {names}"
+        )
+
+
+def _check_deadline(intent: OrderIntent) -> None:
+    if intent.deadline is not None and intent.deadline >= DEADLINES_END:
+        raise InvalidOrder(
+            field="deadline", code="deadline_out_of_range", message=f"deadline must be before {DEADLINES_END:%Y-%m-%d}"
         )
 
 

@@ -91,6 +91,8 @@ async def test_a_login_that_is_not_well_formed_is_a_problem_and_echoes_no_passwo
     assert answer.status_code == 422
     assert {error["field"] for error in answer.json()["errors"]} == {"username", "x"}
     assert "hunter2" not in answer.text
+    answer = await api.http.post("/api/v1/auth/token", json={"username": "a\x00", "password": "hunter2"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "username")
 
 
 async def test_what_is_not_there_is_a_problem_too(api: Api) -> None:

@@ -51,6 +51,8 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], str, str]] = [
     ("very long account", {"account": "a" * 65}, "account", "string_too_long"),
     ("deadline without zone", {"deadline": "2019-01-01T12:00:00"}, "deadline", "timezone_aware"),
     ("deadline is no time", {"deadline": "soon"}, "deadline", "datetime_from_date_parsing"),
+    ("deadline at the calendar's end", {"deadline": "9999-12-31T23:59:59Z"}, "deadline", "deadline_out_of_range"),
+    ("deadline beyond it in UTC", {"deadline": "9999-12-31T23:59:59-05:30"}, "deadline", "deadline_out_of_range"),
     ("client id with a blank", {"client_order_id": "a b"}, "client_order_id", "string_pattern_mismatch"),
     ("client id with a line end", {"client_order_id": "a\n"}, "client_order_id", "string_pattern_mismatch"),
     ("client id too long", {"client_order_id": "x" * 65}, "client_order_id", "string_pattern_mismatch"),

@@ -1,6 +1,7 @@
 """Which orders are well-formed: a table of good ones, and one of bad ones with the refusal that each must get."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import pytest
 
 from app.core.errors import InvalidOrder
 from app.core.instruments import Exchange, Instrument, InstrumentKind
-from app.core.order_rules import MAX_PRICE, MAX_QUANTITY, check_intent
+from app.core.order_rules import DEADLINES_END, MAX_PRICE, MAX_QUANTITY, check_intent
 from app.core.orders import OrderIntent, OrderType, Product, Side, Validity
 
 SHARE = Instrument(
@@ -83,6 +84,7 @@ GOOD = [
     ("one lot", order(quantity=75), FUTURE),
     ("the freeze quantity itself", order(quantity=1800), FUTURE),
     ("carried derivative", order(quantity=75, product=Product.NRML), FUTURE),
+    ("the last deadline", replace(PLAIN, deadline=DEADLINES_END - timedelta(seconds=1)), SHARE),
 ]
 
 BAD = [
@@ -140,6 +142,7 @@ BAD = [
         "validity",
         "validity_not_allowed",
     ),
+    ("deadline too far", replace(PLAIN, deadline=DEADLINES_END), SHARE, "deadline", "deadline_out_of_range"),
     ("stop market IOC", order(SL_M, trigger="182", validity=Validity.IOC), SHARE, "validity", "validity_not_allowed"),
 ]
 
