@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from app.infra.wakeup import WakeUp
-from app.queue import wakeup
+from app.infra import wakeup
 from tests.harness.queue import eventually, queue_client
 from tests.harness.redis import RedisProcess
 
