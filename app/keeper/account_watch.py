@@ -62,13 +62,13 @@ class AccountWatch:
         self._wake = asyncio.Event()
         self._stream_error: BrokerUnreadable | None = None
         self._counted: set[tuple[str, str]] = set()
+        self._failures = 0
         self._trades_due = True
         self._next_read_at = 0.0
         self._next_catch_up_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`. Broker errors reconnect; `LeaseLost` and database errors end the watch."""
-        failures = 0
         while not stop.is_set():
             broker = await self._brokers.get(self._account.id)
             session = await broker.session()
@@ -77,15 +77,14 @@ class AccountWatch:
                 continue
             try:
                 await self._watch(broker, session, stop)
-                failures = 0
             except SessionDead as error:
                 log.warning("watch.session_dead", account=self._account.name, error=str(error))
                 await broker.report_dead()
             except BrokerUnreadable as error:
-                failures += 1
-                if failures == 1:
+                self._failures += 1
+                if self._failures == 1:
                     log.warning("watch.lost", account=self._account.name, error=str(error))
-                await sleep_or_stop(stop, backoff_s(failures, base_s=RECONNECT_BASE_S, cap_s=RECONNECT_CAP_S))
+                await sleep_or_stop(stop, backoff_s(self._failures, base_s=RECONNECT_BASE_S, cap_s=RECONNECT_CAP_S))
 
     async def _watch(self, broker: GuardedBroker, session: BrokerSession, stop: asyncio.Event) -> None:
         """Stay on one connection of the order stream. Whatever it missed before is read from the books first."""
@@ -98,6 +97,7 @@ class AccountWatch:
                 self._next_catch_up_at = 0.0
                 while not stop.is_set():
                     await self._turn(broker, session)
+                    self._failures = 0
                     if self._stream_error is not None:
                         raise self._stream_error
                     await wait_or_timeout(self._wake, self._idle_s())

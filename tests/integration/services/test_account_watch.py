@@ -1,0 +1,68 @@
+"""One account's watch over a scripted broker: how it comes back after its stream was lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from app.core.errors import BrokerUnreadable
+from app.core.ports import BrokerOrder, BrokerSession
+from app.infra.fee_schedules import load_fee_schedules
+from app.keeper import account_watch
+from app.keeper.account_watch import AccountWatch
+from app.services.broker_pool import BrokerPool
+from app.services.fill_recorder import FillRecorder
+from app.services.order_updates import OrderUpdates
+from tests.integration.services.conftest import Floor, OneBroker
+
+
+async def test_a_stream_that_worked_is_opened_again_soon_however_often_it_was_lost(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, failures, enough = 0, list[int](), asyncio.Event()
+
+    @asynccontextmanager
+    async def lost_after_a_while(_session: BrokerSession) -> AsyncIterator[AsyncIterator[BrokerOrder]]:
+        nonlocal opened
+        opened += 1
+
+        async def nothing() -> AsyncIterator[BrokerOrder]:
+            raise BrokerUnreadable("the stream is lost")
+            yield
+
+        yield nothing()
+
+    def noted(count: int, *, base_s: float, cap_s: float) -> float:
+        failures.append(count)
+        if len(failures) == 5:
+            enough.set()
+        return 0.001
+
+    monkeypatch.setattr(floor.broker, "order_updates", lost_after_a_while)
+    monkeypatch.setattr(account_watch, "backoff_s", noted)
+    watch = AccountWatch(
+        await floor.desk.account_named(),
+        uow=floor.desk.uow,
+        brokers=cast(BrokerPool, _Pool(floor.guarded)),
+        updates=OrderUpdates(uow=floor.desk.uow),
+        recorder=FillRecorder(uow=floor.desk.uow, fee_schedules=load_fee_schedules("angelone")),
+        lease=await floor.desk.lease(),
+        clock=floor.desk.base.clock,
+        bell=floor.desk.base.bell,
+        reads_per_second=50.0,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(watch.run(stop))
+    async with asyncio.timeout(10):
+        await enough.wait()
+        stop.set()
+        await running
+    assert failures[:5] == [1] * 5
+    assert opened >= 5
+
+
+class _Pool(OneBroker):
+    def set_trading_day(self, *_args: object) -> None:
+        """The scripted broker's trades carry their day."""
