@@ -95,6 +95,8 @@ class Feed:
         )
 
     async def _end(self, replay: Replay, lease: Lease, *, error: str | None) -> None:
+        async with self._uow.fenced(lease):
+            pass  # a former leader must not open the market under its successor's replay
         try:
             # Between replays the paper market is open by the wall clock, at the last prices.
             await self._market.set_mode("free")

@@ -52,6 +52,13 @@ class Leadership:
             await renewing
 
     async def _renew_until(self, lease: Lease, stop: asyncio.Event, over: asyncio.Event) -> None:
+        try:
+            await self._renew(lease, stop, over)
+        finally:
+            # Also where renewing itself broke: nobody may lead on with a lease that is not renewed any more.
+            over.set()
+
+    async def _renew(self, lease: Lease, stop: asyncio.Event, over: asyncio.Event) -> None:
         held_until = self._clock.monotonic() + self._ttl_s
         while not stop.is_set() and not over.is_set():
             await sleep_or_stop(stop, self._ttl_s / 4)
@@ -59,15 +66,14 @@ class Leadership:
             try:
                 async with self._uow.statement() as tx:
                     if not await tx.leases.renew(lease, ttl_s=self._ttl_s):
-                        break
+                        return
             except Exception as error:
                 if not is_database_away(error):
                     raise
                 if self._clock.monotonic() >= held_until:
-                    break
+                    return
                 continue
             held_until = asked_at + self._ttl_s
-        over.set()
 
     async def _acquire(self) -> Lease | None:
         try:
