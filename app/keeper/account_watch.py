@@ -26,6 +26,7 @@ CATCH_UP_EVERY_S = 5.0
 READ_COST_FACTOR = 5
 """A trade book that took 20 ms to read is not read again for 100 ms: reading never takes most of the time."""
 
+DOUBLINGS_MAX = 16
 RECONNECT_BASE_S = 0.1
 RECONNECT_CAP_S = 5.0
 SESSION_WAIT_S = 0.2
@@ -62,6 +63,8 @@ class AccountWatch:
         self._wake = asyncio.Event()
         self._stream_error: BrokerUnreadable | None = None
         self._counted: set[tuple[str, str]] = set()
+        self._strange: set[tuple[str, str]] = set()
+        self._strange_reads = 0
         self._failures = 0
         self._trades_due = True
         self._next_read_at = 0.0
@@ -148,9 +151,20 @@ class AccountWatch:
         recorded = await self._recorder.record(self._account.id, unseen, self._lease)
         strange = {_key(trade) for trade in recorded.unmatched}
         self._counted |= {_key(trade) for trade in unseen} - strange
-        # A trade can be in the book before its order's answer is recorded: look again soon.
-        self._trades_due = bool(strange)
+        self._look_again_for(strange, started)
         return len(recorded.new)
+
+    def _look_again_for(self, strange: set[tuple[str, str]], started: float) -> None:
+        """Read again soon, because a trade can be in the book before its order's answer is recorded.
+
+        But ever later for the same ones: trades that people make by hand in this account never become ours.
+        """
+        self._strange_reads = self._strange_reads + 1 if strange and strange == self._strange else 0
+        self._strange = strange
+        if strange:
+            self._trades_due = True
+            wait_s = self._read_interval_s * float(1 << min(self._strange_reads, DOUBLINGS_MAX))
+            self._next_read_at = max(self._next_read_at, started + min(wait_s, CATCH_UP_EVERY_S))
 
     async def _tell_trading_day(self) -> None:
         async with self._uow.statement() as tx:

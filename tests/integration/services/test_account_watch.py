@@ -8,14 +8,34 @@ from typing import cast
 import pytest
 
 from app.core.errors import BrokerUnreadable
-from app.core.ports import BrokerOrder, BrokerSession
+from app.core.ports import BrokerOrder, BrokerSession, BrokerTrade
 from app.infra.fee_schedules import load_fee_schedules
 from app.keeper import account_watch
 from app.keeper.account_watch import AccountWatch
 from app.services.broker_pool import BrokerPool
 from app.services.fill_recorder import FillRecorder
 from app.services.order_updates import OrderUpdates
+from tests.harness.desk import a_trade
 from tests.integration.services.conftest import Floor, OneBroker
+
+
+class _Pool(OneBroker):
+    def set_trading_day(self, *_args: object) -> None:
+        """The scripted broker's trades carry their day."""
+
+
+async def a_watch(floor: Floor) -> AccountWatch:
+    return AccountWatch(
+        await floor.desk.account_named(),
+        uow=floor.desk.uow,
+        brokers=cast(BrokerPool, _Pool(floor.guarded)),
+        updates=OrderUpdates(uow=floor.desk.uow),
+        recorder=FillRecorder(uow=floor.desk.uow, fee_schedules=load_fee_schedules("angelone")),
+        lease=await floor.desk.lease(),
+        clock=floor.desk.base.clock,
+        bell=floor.desk.base.bell,
+        reads_per_second=50.0,
+    )
 
 
 async def test_a_stream_that_worked_is_opened_again_soon_however_often_it_was_lost(
@@ -42,17 +62,7 @@ async def test_a_stream_that_worked_is_opened_again_soon_however_often_it_was_lo
 
     monkeypatch.setattr(floor.broker, "order_updates", lost_after_a_while)
     monkeypatch.setattr(account_watch, "backoff_s", noted)
-    watch = AccountWatch(
-        await floor.desk.account_named(),
-        uow=floor.desk.uow,
-        brokers=cast(BrokerPool, _Pool(floor.guarded)),
-        updates=OrderUpdates(uow=floor.desk.uow),
-        recorder=FillRecorder(uow=floor.desk.uow, fee_schedules=load_fee_schedules("angelone")),
-        lease=await floor.desk.lease(),
-        clock=floor.desk.base.clock,
-        bell=floor.desk.base.bell,
-        reads_per_second=50.0,
-    )
+    watch = await a_watch(floor)
     stop = asyncio.Event()
     running = asyncio.create_task(watch.run(stop))
     async with asyncio.timeout(10):
@@ -63,6 +73,33 @@ async def test_a_stream_that_worked_is_opened_again_soon_however_often_it_was_lo
     assert opened >= 5
 
 
-class _Pool(OneBroker):
-    def set_trading_day(self, *_args: object) -> None:
-        """The scripted broker's trades carry their day."""
+async def test_a_trade_that_is_nobodys_is_looked_for_ever_less_often(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trade made by hand must not keep the keeper reading the trade book at its full rate for ever."""
+    read_at, enough = list[float](), asyncio.Event()
+
+    async def the_book(_session: BrokerSession) -> list[BrokerTrade]:
+        read_at.append(floor.desk.base.clock.monotonic())
+        if len(read_at) == 6:
+            enough.set()
+        return [a_trade("by-hand", "1")]
+
+    @asynccontextmanager
+    async def quiet(_session: BrokerSession) -> AsyncIterator[AsyncIterator[BrokerOrder]]:
+        async def nothing() -> AsyncIterator[BrokerOrder]:
+            await asyncio.Event().wait()
+            yield cast(BrokerOrder, None)
+
+        yield nothing()
+
+    monkeypatch.setattr(floor.broker, "trade_book", the_book)
+    monkeypatch.setattr(floor.broker, "order_updates", quiet)
+    stop = asyncio.Event()
+    running = asyncio.create_task((await a_watch(floor)).run(stop))
+    async with asyncio.timeout(20):
+        await enough.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert read_at[5] - read_at[4] >= 0.02 * 2**4
