@@ -78,7 +78,7 @@ class Conductor:
 
         Raises `ReplayStuck`, `PaperMarketError` and `LeaseLost`.
         """
-        async with self._uow.transaction() as tx:
+        async with self._uow.fenced(lease) as tx:
             await tx.replays.start(replay.id, bars_total=day.bar_count)
             reached = await tx.market.clock(replay.source)
         done_steps = reached.step if reached else 0
