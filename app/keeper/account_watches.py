@@ -5,7 +5,6 @@ from uuid import UUID
 
 from app.brokers.registry import broker_record
 from app.core.accounts import Account, AccountMode
-from app.core.errors import PaperGuardError
 from app.core.ports import Clock
 from app.infra.events import EventBell
 from app.infra.logging import get_logger
@@ -65,7 +64,8 @@ class AccountWatches:
             await self._try_log_in(account)
         await self._end_unwanted(set(wanted))
         for account in wanted.values():
-            self._ensure_watch(account)
+            if account.id not in self._troubled:
+                self._ensure_watch(account)
 
     async def close(self) -> None:
         """End all watches."""
@@ -84,12 +84,8 @@ class AccountWatches:
             self._troubled.discard(account.id)
 
     async def _log_in(self, account: Account) -> None:
-        try:
-            broker = await self._brokers.get(account.id)
-        except PaperGuardError:
-            # Fails closed: such an account has no client, so none of its orders can go anywhere.
-            log.exception("watches.paper_guard", account=account.name)
-            return
+        # Raises for an account that the paper guard forbids or whose broker nobody knows: it fails closed.
+        broker = await self._brokers.get(account.id)
         if await broker.session() is not None or await self._sessions.is_broken(account.id):
             return
         if account.mode is AccountMode.PAPER:

@@ -151,6 +151,14 @@ async def test_an_account_that_cannot_be_read_keeps_nobody_else_out(trading: Des
         assert not await _has_session(trading, broken.id)
 
 
+async def test_an_account_whose_broker_nobody_knows_leaves_the_others_watched(roles: Desk, market: Market) -> None:
+    await roles.add_account("aaa-first-by-name")
+    await roles.execute("UPDATE broker_accounts SET broker = 'gone' WHERE name = 'aaa-first-by-name'")
+    await until_logged_in(roles)
+    answer = await roles.place()
+    await until_status(roles, answer.order_id, "COMPLETE")
+
+
 async def test_an_account_that_is_paused_is_watched_no_longer_and_a_new_one_is(roles: Desk) -> None:
     await until_logged_in(roles)
     await roles.add_account("late")
