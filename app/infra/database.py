@@ -28,6 +28,7 @@ def build_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         pool_recycle=POOL_RECYCLE_S,
+        hide_parameters=True,  # an error's text may be logged, and parameters hold hashes and cipher text
         connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S},
     )
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from arq.typing import WorkerCoroutine
 from arq.worker import Function, func
 
+from app.core.orders import Urgency
 from app.infra.logging import get_logger
 from app.queue.jobs import PutOff
 from app.queue.producer import JOB_NAME, PAYLOAD_VERSION
@@ -19,7 +20,9 @@ log = get_logger(__name__)
 class Executor(Protocol):
     """What carries a command out."""
 
-    async def run(self, *, command_id: UUID, account_id: UUID, rung_at: datetime | None) -> Later | None:
+    async def run(
+        self, *, command_id: UUID, account_id: UUID, urgency: Urgency, rung_at: datetime | None
+    ) -> Later | None:
         """Carry out a command as far as it goes now."""
 
 
@@ -27,7 +30,14 @@ def execute_command_job(executor: Executor) -> Function:
     """Return the job function that arq calls; its name in the queue is `execute_command`."""
 
     async def execute_command(
-        _ctx: dict[str, object], *, v: int, command_id: str, account_id: str, rung_ms: int, **_later: object
+        _ctx: dict[str, object],
+        *,
+        v: int,
+        command_id: str,
+        account_id: str,
+        urgency: str,
+        rung_ms: int,
+        **_later: object,
     ) -> PutOff | None:
         if v != PAYLOAD_VERSION:
             # Written by another release: the sweep rings again with a payload of this one.
@@ -37,6 +47,7 @@ def execute_command_job(executor: Executor) -> Function:
             later = await executor.run(
                 command_id=UUID(command_id),
                 account_id=UUID(account_id),
+                urgency=Urgency(urgency),
                 rung_at=datetime.fromtimestamp(rung_ms / 1000, UTC),
             )
         except UnknownAccount:

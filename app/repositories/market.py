@@ -29,6 +29,7 @@ ON CONFLICT (source) DO UPDATE SET step = excluded.step, market_time = excluded.
   trading_day = excluded.trading_day, ticks = excluded.ticks, updated_at = clock_timestamp()
 WHERE m.step < excluded.step
 """)
+_TRADING_DAY = text("SELECT trading_day FROM market_clock WHERE source = :source")
 _ADD_BAR = text("""
 INSERT INTO bars (source, instrument_id, start, open, high, low, close, volume)
 VALUES (:source, :instrument_id, :start, :open, :high, :low, :close, :volume)
@@ -79,6 +80,10 @@ class MarketRepository:
                 for bar in bars
             ],
         )
+
+    async def trading_day(self, source: str) -> date | None:
+        """Return the day of a source's newest step."""
+        return (await self._connection.execute(_TRADING_DAY, {"source": source})).scalar_one_or_none()
 
     async def count_bars(self, source: str) -> int:
         """Return how many bars a source has."""

@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from app.brokers.guarded import GuardedBroker, NotNow, Permit
 from app.core.commands import CommandState
-from app.core.orders import OrderStatus
+from app.core.orders import Lane, OrderStatus, Urgency
 from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
 from app.core.ports import Clock, PlaceRequest
 from app.core.transitions import OrderEvent
@@ -20,6 +20,7 @@ from app.infra.logging import get_logger
 from app.repositories.commands import Claim, Finding
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.broker_pool import BrokerPool
+from app.services.priority_gate import PriorityGate
 
 RECORD_RETRY_S = 0.2
 RECORD_RETRY_S_MAX = 2.0
@@ -50,6 +51,7 @@ class OrderExecutor:
         bell: EventBell,
     ) -> None:
         self._bell = bell
+        self._gate = PriorityGate()
         self._uow = uow
         self._brokers = brokers
         self._clock = clock
@@ -57,8 +59,17 @@ class OrderExecutor:
         self._send_window_s = send_window_s
         self._record_for_s = record_for_s
 
-    async def run(self, *, command_id: UUID, account_id: UUID, rung_at: datetime | None) -> Later | None:
+    async def run(
+        self, *, command_id: UUID, account_id: UUID, urgency: Urgency = Urgency.NORMAL, rung_at: datetime | None
+    ) -> Later | None:
         """Carry out a command as far as it goes now; None when nothing is left to do for this bell."""
+        if urgency.lane is Lane.PRIORITY:
+            with self._gate.urgent():
+                return await self._carry_out(command_id, account_id, rung_at)
+        await self._gate.give_way()
+        return await self._carry_out(command_id, account_id, rung_at)
+
+    async def _carry_out(self, command_id: UUID, account_id: UUID, rung_at: datetime | None) -> Later | None:
         broker = await self._brokers.get(account_id)
         permit = await broker.permit()
         if isinstance(permit, NotNow):

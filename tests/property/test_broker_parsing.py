@@ -54,7 +54,7 @@ OUTCOMES = (Accepted, Refused, NotSent, Throttled, Ambiguous)
 
 PARSERS: list[Callable[[object], object]] = [
     books.parse_orders,
-    lambda data: books.parse_trades(data, DAY),
+    lambda data: books.TradeBook().parse(data, DAY),
     books.parse_positions,
     books.parse_funds,
     lambda data: books.parse_details(data, "34reqfachdfih"),

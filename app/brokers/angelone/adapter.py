@@ -48,6 +48,7 @@ class AngelOneBroker:
         self._clock = setup.clock
         self._mode = setup.mode
         self._trade_date = setup.trade_date
+        self._trade_book = books.TradeBook()
         secure = setup.base_url.startswith("https:")
         self._ssl_context = trusted_certificates() if secure else None
         self._channel = HttpChannel(timeouts=setup.record.timeouts, clock=setup.clock, ssl_context=self._ssl_context)
@@ -149,7 +150,7 @@ class AngelOneBroker:
     async def trade_book(self, session: BrokerSession) -> list[BrokerTrade]:
         """Return the day's trades, under the date that the exchange had when the read began."""
         day = self._trade_date()
-        return await self._read(Route.TRADE_BOOK, session, lambda data: books.parse_trades(data, day))
+        return await self._read(Route.TRADE_BOOK, session, lambda data: self._trade_book.parse(data, day))
 
     async def positions(self, session: BrokerSession) -> list[BrokerPosition]:
         """Return the day's positions."""

@@ -84,9 +84,26 @@ def parse_details(data: object, broker_unique_id: str) -> BrokerOrder:
     return order
 
 
-def parse_trades(data: object, trade_date: date) -> list[BrokerTrade]:
-    """Return the rows of a trade book, whose times are of the given day; raises `Malformed`."""
-    return [_trade(row, trade_date) for row in rows(data, "trade book")]
+class TradeBook:
+    """Reads one account's trade books. They only grow: a row that stood in the last one is not parsed anew."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[Mapping[str, object], BrokerTrade]] = {}
+
+    def parse(self, data: object, trade_date: date) -> list[BrokerTrade]:
+        """Return the rows, whose times are of the given day; raises `Malformed`."""
+        read: dict[str, tuple[Mapping[str, object], BrokerTrade]] = {}
+        trades = []
+        for row in rows(data, "trade book"):
+            key = f"{row.get('orderid')}/{row.get('fillid')}"
+            known = self._last.get(key)
+            # The same to the letter, and of the same day: only then is it the same trade.
+            same = known is not None and known[0] == row and known[1].trade_date == trade_date
+            trade = known[1] if known is not None and same else _trade(row, trade_date)
+            read[key] = (row, trade)
+            trades.append(trade)
+        self._last = read
+        return trades
 
 
 def parse_positions(data: object) -> list[BrokerPosition]:

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -54,7 +54,7 @@ def test_an_order_book_row_is_read_with_its_progress() -> None:
 
 
 def test_a_trade_row_gets_the_day_it_was_asked_with_and_utc() -> None:
-    assert books.parse_trades(data("trade_book"), TRADE_DAY) == [
+    assert books.TradeBook().parse(data("trade_book"), TRADE_DAY) == [
         BrokerTrade(
             broker_order_id="260921000000010",
             trade_id="50005750",
@@ -171,7 +171,7 @@ def test_one_odd_order_row_makes_the_whole_book_unreadable(change: dict[str, obj
 )
 def test_one_odd_trade_row_makes_the_whole_book_unreadable(change: dict[str, object]) -> None:
     with pytest.raises(Malformed):
-        books.parse_trades(row("trade_book", **change), TRADE_DAY)
+        books.TradeBook().parse(row("trade_book", **change), TRADE_DAY)
 
 
 @pytest.mark.parametrize(
@@ -289,3 +289,13 @@ def test_a_read_without_proof_of_success_has_no_data(
 def test_json_that_python_would_take_and_the_wire_would_not_is_malformed(body: str) -> None:
     with pytest.raises(Malformed):
         load_json(body)
+
+
+def test_a_trade_row_is_read_anew_only_when_it_changed() -> None:
+    book = books.TradeBook()
+    first = book.parse(data("trade_book"), TRADE_DAY)
+    assert [id(trade) for trade in book.parse(data("trade_book"), TRADE_DAY)] == [id(trade) for trade in first]
+    changed = [{**row, "fillprice": "1.05"} for row in data("trade_book")]
+    assert {trade.price for trade in book.parse(changed, TRADE_DAY)} == {Decimal("1.05")}
+    next_day = TRADE_DAY + timedelta(days=1)
+    assert {trade.trade_date for trade in book.parse(changed, next_day)} == {next_day}
