@@ -27,6 +27,7 @@ def build_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
+        pool_use_lifo=True,  # the connection used last has its statements prepared and its caches warm
         pool_recycle=POOL_RECYCLE_S,
         hide_parameters=True,  # an error's text may be logged, and parameters hold hashes and cipher text
         connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S},

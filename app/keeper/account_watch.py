@@ -30,6 +30,9 @@ READ_COST_FACTOR = 10
 """A trade book that took 10 ms to read is not read again for 100 ms: reading never takes most of the time."""
 
 DOUBLINGS_MAX = 16
+CATCH_UP_COST_FACTOR = 100
+"""A book of many thousands of orders takes a broker and us a good while: it is read less often."""
+
 RECONNECT_BASE_S = 0.1
 RECONNECT_CAP_S = 5.0
 SESSION_WAIT_S = 0.2
@@ -127,9 +130,11 @@ class AccountWatch:
     async def _turn(self, broker: GuardedBroker, session: BrokerSession) -> None:
         frames, self._frames = self._frames, []
         if self._clock.monotonic() >= self._next_catch_up_at:
+            started = self._clock.monotonic()
             frames += await broker.broker.order_book(session)
             self._trades_due = True
-            self._next_catch_up_at = self._clock.monotonic() + CATCH_UP_EVERY_S
+            cost_s = self._clock.monotonic() - started
+            self._next_catch_up_at = started + max(CATCH_UP_EVERY_S, cost_s * CATCH_UP_COST_FACTOR)
         changed = 0
         if frames:
             applied = await self._updates.apply(self._account.id, frames, self._lease)

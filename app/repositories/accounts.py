@@ -30,9 +30,12 @@ class AccountNow(NamedTuple):
 
 
 # Read for every order, so it is spelt out: building the query anew costs as much as asking it.
+# A clock that nobody has moved for so long (its feed is dead) tells no time: better none than a wrong one.
 _NOW = text("""
 SELECT a.status, m.market_time, m.trading_day
-FROM broker_accounts a LEFT JOIN market_clock m ON m.source = a.market_source WHERE a.id = :account_id
+FROM broker_accounts a LEFT JOIN market_clock m ON m.source = a.market_source
+  AND m.updated_at > clock_timestamp() - interval '10 minutes'
+WHERE a.id = :account_id
 """)
 # Pausing an account stops no order that is at its broker already.
 _TO_WATCH = text("""
