@@ -94,6 +94,8 @@ def _changes(order: LockedOrder, row: BrokerOrder) -> list[OrderChange]:
         changes.append(_change(order, row, OrderEvent.ACCEPTED, status, "its tag was seen at the broker"))
     event = _END_EVENTS.get(row.state)
     if event is None:
+        if row.state is BrokerOrderState.WORKING and status is OrderStatus.REJECTED:
+            log.error("order.rejected_yet_working", order_id=str(order.id), broker_order_id=row.broker_order_id)
         if row.state is BrokerOrderState.UNRECOGNISED:
             log.error("order.status.unrecognised", order_id=str(order.id), raw=row.raw_status)
         return changes

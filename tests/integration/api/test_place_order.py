@@ -104,6 +104,13 @@ async def test_a_client_order_id_counts_once_under_many_keys(api: Api) -> None:
     assert await api.desk.count("orders") == 1
 
 
+async def test_a_market_clock_that_stands_still_tells_no_time(api: Api) -> None:
+    await api.desk.execute("UPDATE market_clock SET updated_at = clock_timestamp() - interval '11 minutes'")
+    refused = await api.post(key="stale")
+    assert (refused.status_code, refused.json()["code"]) == (409, "market_time_unknown")
+    assert await api.desk.count("orders") == 0
+
+
 async def test_a_refusal_is_an_answer_too_and_stays_the_same_when_the_reason_is_gone(api: Api) -> None:
     await api.desk.add_account("asleep", source="no feed")
     unknown_time = await api.post(key="a", account="asleep")

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import pytest
 
-from app.infra.wakeup import WakeUp
 from app.infra import wakeup
+from app.infra.wakeup import WakeUp
 from tests.harness.queue import eventually, queue_client
 from tests.harness.redis import RedisProcess
 
