@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 if TYPE_CHECKING:
     from tests.harness.postgres import PostgresProcess
@@ -63,3 +64,14 @@ def database_url(postgres: "PostgresProcess", migrated_template: str) -> Iterato
     name = f"test_{os.getpid()}_{next(_numbers)}"
     yield postgres.create_database(name, template=migrated_template)
     postgres.drop_database(name)
+
+
+def pytest_configure() -> None:
+    """Print tracebacks plainly: structlog's own way with every local in them takes seconds, and leases run out."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
