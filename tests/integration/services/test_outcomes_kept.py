@@ -28,6 +28,9 @@ async def test_an_outcome_is_held_while_somebody_keeps_the_order_locked(
 
     monkeypatch.setattr("app.services.order_executor.is_database_away", and_tell)
 
+    name = engine.url.database
+    await floor.desk.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET lock_timeout = '100ms'")
+    await engine.dispose()  # new connections come under the new setting
     async with engine.connect() as other:
 
         async def lock_it(_request: PlaceRequest) -> PlaceOutcome:
@@ -35,9 +38,6 @@ async def test_an_outcome_is_held_while_somebody_keeps_the_order_locked(
             return Accepted(broker_order_id="B7")
 
         floor.broker.script = [lock_it]
-        name = engine.url.database
-        await floor.desk.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET lock_timeout = '100ms'")
-        await engine.dispose(close=False)  # new connections come under the new setting
         running = asyncio.create_task(floor.run(answer))
         await until_done(tried)
         await other.rollback()
