@@ -7,23 +7,12 @@ are matched in the order in which they are given.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal
 
 from app.core.orders import OrderType, Side, Validity
 
 PARTICIPATION_DIVISOR = 4
 """All our orders together take at most a quarter of a step's volume: more would have moved the real price."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceStep:
-    """A printed price. `price` in rupees, `volume` in units since the price before; None means unlimited."""
-
-    instrument: str
-    at: datetime
-    price: Decimal
-    volume: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +71,6 @@ def match(price: Decimal, available: int | None, orders: Sequence[WorkingOrder])
                 Match(order_id=order.order_id, quantity=quantity, price=price, triggered=triggered, cancelled=cancelled)
             )
     return MatchResult(matches=tuple(matches), available=available)
-
-
-def match_step(step: PriceStep, orders: Sequence[WorkingOrder]) -> MatchResult:
-    """Match orders, given in priority order, against a whole price step of their instrument."""
-    return match(step.price, participation(step.volume), orders)
 
 
 def arm(order: WorkingOrder, price: Decimal) -> WorkingOrder:

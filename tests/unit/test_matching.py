@@ -1,12 +1,11 @@
 """What one price does to one order, case by case, and who comes first when the volume is short."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from app.core.matching import PriceStep, WorkingOrder, match, match_step, participation
+from app.core.matching import WorkingOrder, match, participation
 from app.core.orders import OrderType, Side, Validity
 
 MARKET = WorkingOrder(order_id="1", side=Side.BUY, order_type=OrderType.MARKET, validity=Validity.DAY, remaining=10)
@@ -65,8 +64,7 @@ def test_our_orders_take_a_quarter_of_the_volume_but_at_least_one_unit_of_any(
 
 def test_short_volume_goes_to_the_orders_in_the_order_in_which_they_are_given() -> None:
     first, second, third = (replace(MARKET, order_id=name) for name in "abc")
-    step = PriceStep(instrument="NSE:1", at=datetime(2019, 1, 1, tzinfo=UTC), price=Decimal(100), volume=60)
-    result = match_step(step, [first, second, third])
+    result = match(Decimal(100), participation(60), [first, second, third])
     assert [(m.order_id, m.quantity) for m in result.matches] == [("a", 10), ("b", 5)]
     assert result.available == 0
 
