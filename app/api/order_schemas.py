@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.api.schemas import Moment, PriceIn, Rupees
 from app.core.instruments import Instrument
-from app.core.orders import Order, OrderStatus, OrderType, Product, Side, Urgency, Validity
+from app.core.orders import Order, OrderOrigin, OrderStatus, OrderType, Product, Purpose, Side, Urgency, Validity
 from app.repositories.orders import TimelineEvent
 
 
@@ -39,6 +39,9 @@ class OrderIn(BaseModel):
     product: Product
     validity: Validity = Validity.DAY
     urgency: Urgency = Field(default=Urgency.NORMAL, description="All but NORMAL use the priority lane")
+    purpose: Purpose = Field(
+        default=Purpose.ENTRY, description="EXIT only reduces a position; it is let through where entries are refused"
+    )
     price: PriceIn | None = Field(default=None, description="Limit in rupees, for LIMIT and SL")
     trigger_price: PriceIn | None = Field(default=None, description="Trigger in rupees, for SL and SL-M")
     deadline: AwareDatetime | None = Field(
@@ -105,6 +108,8 @@ class OrderOut(BaseModel):
     product: Product
     validity: Validity
     urgency: Urgency
+    purpose: Purpose
+    origin: OrderOrigin
     price: Rupees | None
     trigger_price: Rupees | None
     deadline: Moment | None
@@ -115,6 +120,7 @@ class OrderOut(BaseModel):
     strategy_id: UUID | None
     trading_day: date
     market_time: Moment
+    cancel_wanted_at: Moment | None
     stages: StagesOut
 
     @classmethod
@@ -135,6 +141,8 @@ class OrderOut(BaseModel):
             product=intent.product,
             validity=intent.validity,
             urgency=intent.urgency,
+            purpose=intent.purpose,
+            origin=order.origin,
             price=intent.price,
             trigger_price=intent.trigger_price,
             deadline=intent.deadline,
@@ -145,6 +153,7 @@ class OrderOut(BaseModel):
             strategy_id=intent.strategy_id,
             trading_day=order.trading_day,
             market_time=order.market_time,
+            cancel_wanted_at=order.cancel_wanted_at,
             stages=StagesOut(
                 received=stages.received,
                 saved=stages.saved,

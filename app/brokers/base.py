@@ -11,9 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.accounts import AccountMode
 from app.core.instruments import Exchange
-from app.core.orders import OrderType
-from app.core.outcomes import PlaceOutcome
-from app.core.ports import Broker, BrokerOrder, BrokerSession, Clock, PlaceRequest
+from app.core.ports import Broker, BrokerSession, Clock
 
 Seconds = Annotated[float, Field(gt=0, le=60)]
 HostName = Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")]
@@ -152,27 +150,11 @@ class BrokerClient(Broker, Protocol):
 
     record: BrokerRecord
 
-    async def refresh(self, session: BrokerSession) -> BrokerSession:
-        """Exchange a session for a new one; the old one's tokens are void afterwards. Raises `SessionDead`."""
-
     async def logout(self, session: BrokerSession) -> None:
         """End a session at the broker."""
 
     async def profile(self, session: BrokerSession) -> Profile:
         """Return who is logged in."""
-
-    async def modify(
-        self, session: BrokerSession, broker_order_id: str, request: PlaceRequest, *, deadline: float
-    ) -> PlaceOutcome:
-        """Change a resting order to the given request; past `deadline` (monotonic) nothing is written."""
-
-    async def cancel(
-        self, session: BrokerSession, broker_order_id: str, order_type: OrderType, *, deadline: float
-    ) -> PlaceOutcome:
-        """Cancel a resting order; past `deadline` (monotonic) nothing is written."""
-
-    async def order_details(self, session: BrokerSession, broker_unique_id: str) -> BrokerOrder:
-        """Return one order by the broker's unique id (not its order id)."""
 
     async def last_price(
         self, session: BrokerSession, *, exchange: Exchange, trading_symbol: str, token: str

@@ -3,11 +3,14 @@
 "Not now" is an answer of its own: the caller puts the command off and the database is not touched.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 from redis.exceptions import RedisError
 
+from app.core.instruments import Exchange
+from app.core.orders import OrderType
 from app.core.outcomes import NotSent, PlaceOutcome
 from app.core.ports import Broker, BrokerSession, Clock, PlaceRequest, RatePermits, StoredTokens, TokenStore
 from app.infra.logging import get_logger
@@ -19,6 +22,14 @@ NO_SESSION_WAIT_S = 0.5
 NO_BUDGET_KNOWN_WAIT_S = 0.5
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a write spends: the budget of its exchange segment, and, where it is urgent, the headroom kept for such."""
+
+    exchange: Exchange
+    urgent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +45,7 @@ class Permit:
     """Leave to write once, soon, within a session."""
 
     tokens: StoredTokens
+    spend: Spend
     granted_at: float
 
 
@@ -68,7 +80,7 @@ class GuardedBroker:
         tokens = await self._live_tokens()
         return tokens.session if tokens else None
 
-    async def permit(self) -> Permit | NotNow:
+    async def permit(self, spend: Spend) -> Permit | NotNow:
         """Return leave to write, or why not now."""
         tokens = await self._live_tokens()
         if tokens is None:
@@ -79,18 +91,37 @@ class GuardedBroker:
             return NotNow(reason="the rate budget cannot be read", retry_after_s=NO_BUDGET_KNOWN_WAIT_S)
         if wait_s > 0:
             return NotNow(reason="over the rate budget", retry_after_s=wait_s)
-        return Permit(tokens=tokens, granted_at=self._clock.monotonic())
+        return Permit(tokens=tokens, spend=spend, granted_at=self._clock.monotonic())
 
     async def place(self, permit: Permit, request: PlaceRequest, *, deadline: float) -> PlaceOutcome:
         """Place one order for which a claim is committed; nothing is written past `deadline` (monotonic)."""
+        return await self._write(permit, lambda session: self._broker.place(session, request, deadline=deadline))
+
+    async def modify(
+        self, permit: Permit, broker_order_id: str, request: PlaceRequest, *, deadline: float
+    ) -> PlaceOutcome:
+        """Change one order for which a claim is committed; nothing is written past `deadline` (monotonic)."""
+        return await self._write(
+            permit, lambda session: self._broker.modify(session, broker_order_id, request, deadline=deadline)
+        )
+
+    async def cancel(
+        self, permit: Permit, broker_order_id: str, order_type: OrderType, *, deadline: float
+    ) -> PlaceOutcome:
+        """Cancel one order for which a claim is committed; nothing is written past `deadline` (monotonic)."""
+        return await self._write(
+            permit, lambda session: self._broker.cancel(session, broker_order_id, order_type, deadline=deadline)
+        )
+
+    async def _write(self, permit: Permit, call: Callable[[BrokerSession], Awaitable[PlaceOutcome]]) -> PlaceOutcome:
         if in_transaction():
             raise RuntimeError("a broker call inside an open database transaction")
         if self._clock.monotonic() - permit.granted_at > PERMIT_VALID_S:
-            renewed = await self._renewed_permit()
+            renewed = await self._renewed_permit(permit.spend)
             if isinstance(renewed, NotNow):
                 return NotSent(reason=renewed.reason)
             permit = renewed
-        outcome = await self._broker.place(permit.tokens.session, request, deadline=deadline)
+        outcome = await call(permit.tokens.session)
         if isinstance(outcome, NotSent) and outcome.session_dead:
             await self._try_report_dead(permit.tokens)
         return outcome
@@ -102,9 +133,9 @@ class GuardedBroker:
         if dead is not None:
             await self._tokens.mark_dead(self._account_id, dead.version)
 
-    async def _renewed_permit(self) -> Permit | NotNow:
+    async def _renewed_permit(self, spend: Spend) -> Permit | NotNow:
         try:
-            return await self.permit()
+            return await self.permit(spend)
         except Exception as error:  # isolation point: nothing is written yet, and the caller must learn just that
             log.exception("broker.permit.failed", account_id=str(self._account_id))
             return NotNow(reason=f"no permit: {type(error).__name__}", retry_after_s=NO_BUDGET_KNOWN_WAIT_S)

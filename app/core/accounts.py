@@ -19,6 +19,14 @@ class AccountStatus(StrEnum):
     PAUSED = "PAUSED"
 
 
+class BlockReason(StrEnum):
+    """Why an account takes no new entries at present. Each is set and lifted by one duty, or by a person."""
+
+    ORPHAN = "ORPHAN"
+    MISMATCH = "MISMATCH"
+    UNREADABLE = "UNREADABLE"
+
+
 class SessionState(StrEnum):
     """Whether an account is logged in at its broker. BROKEN: the broker refuses the login itself."""
 
@@ -30,7 +38,10 @@ class SessionState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A broker account without its secrets. `orders_per_second` is its budget for broker writes."""
+    """A broker account without its secrets.
+
+    `orders_per_second` to `orders_per_hour` are its budget for broker writes; None where there is no such limit.
+    """
 
     id: UUID
     name: str
@@ -40,3 +51,5 @@ class Account:
     client_code: str
     market_source: str
     orders_per_second: int
+    orders_per_minute: int | None = None
+    orders_per_hour: int | None = None

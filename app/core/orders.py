@@ -58,6 +58,25 @@ class Validity(StrEnum):
     IOC = "IOC"
 
 
+class Purpose(StrEnum):
+    """Whether an order opens or adds to a position (ENTRY), or only reduces one (EXIT)."""
+
+    ENTRY = "ENTRY"
+    EXIT = "EXIT"
+
+
+class OrderOrigin(StrEnum):
+    """Where an order comes from.
+
+    EXTERNAL: somebody else's, found in the broker's books. ORPHAN: it carries a tag of ours, but we have no order of
+    that tag (a restored backup): the account takes no entries until a person has looked.
+    """
+
+    SAUDA = "SAUDA"
+    EXTERNAL = "EXTERNAL"
+    ORPHAN = "ORPHAN"
+
+
 class Lane(StrEnum):
     """The Redis queue that carries an order's command."""
 
@@ -121,6 +140,7 @@ class OrderIntent:
     trigger_price: Decimal | None = None
     deadline: datetime | None = None
     strategy_id: UUID | None = None
+    purpose: Purpose = Purpose.ENTRY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +172,8 @@ class Order:
     trading_day: date
     market_time: datetime
     stages: Stages
+    origin: OrderOrigin = OrderOrigin.SAUDA
+    cancel_wanted_at: datetime | None = None
 
     @property
     def remaining_quantity(self) -> int:

@@ -26,11 +26,12 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ring:
-    """A bell to ring for one command: ids and rank, never contents."""
+    """A bell to ring for one command: ids and rank, never contents. The exchange names the budget that it spends."""
 
     command_id: UUID
     account_id: UUID
     urgency: Urgency
+    exchange: Exchange
     enqueued_at: datetime
 
     @property
@@ -114,7 +115,11 @@ class BrokerOrderState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerOrder:
-    """One row of a broker's order book or one frame of its order stream."""
+    """One row of a broker's order book or one frame of its order stream.
+
+    What is optional is None where the row does not say it, or says something that we have no word for.
+    `updated_at` is the broker's time of its last change, in UTC.
+    """
 
     broker_order_id: str
     broker_unique_id: str | None
@@ -128,6 +133,13 @@ class BrokerOrder:
     state: BrokerOrderState
     raw_status: str
     text: str
+    token: str | None = None
+    order_type: OrderType | None = None
+    product: Product | None = None
+    validity: Validity | None = None
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +185,22 @@ class Broker(Protocol):
 
     async def place(self, session: BrokerSession, request: PlaceRequest, *, deadline: float) -> PlaceOutcome:
         """Place one order, with one request and no retry; past `deadline` (monotonic) nothing is written."""
+
+    async def modify(
+        self, session: BrokerSession, broker_order_id: str, request: PlaceRequest, *, deadline: float
+    ) -> PlaceOutcome:
+        """Change a resting order to the given request, whose quantity is the new total; one request, no retry."""
+
+    async def cancel(
+        self, session: BrokerSession, broker_order_id: str, order_type: OrderType, *, deadline: float
+    ) -> PlaceOutcome:
+        """Cancel a resting order; one request, no retry. Repeating it is harmless."""
+
+    async def refresh(self, session: BrokerSession) -> BrokerSession:
+        """Exchange a session for a new one; the old one's tokens are void afterwards. Raises `SessionDead`."""
+
+    async def order_details(self, session: BrokerSession, broker_unique_id: str) -> BrokerOrder:
+        """Return one order by the broker's unique id (not its order id)."""
 
     async def order_book(self, session: BrokerSession) -> list[BrokerOrder]:
         """Return the day's orders."""

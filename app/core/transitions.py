@@ -27,6 +27,59 @@ class OrderEvent(StrEnum):
     FULL_FILL = "FULL_FILL"
     BROKER_REJECTED = "BROKER_REJECTED"
     BROKER_CANCELLED = "BROKER_CANCELLED"
+    PROVEN_ABSENT = "PROVEN_ABSENT"
+    CANCELLED_UNSENT = "CANCELLED_UNSENT"
+    DAY_ENDED = "DAY_ENDED"
+    MODIFIED = "MODIFIED"
+    RAISED = "RAISED"
+    LOWERED = "LOWERED"
+    RESOLVED_PLACED = "RESOLVED_PLACED"
+    RESOLVED_ABSENT = "RESOLVED_ABSENT"
+    RESOLVED_RESEND = "RESOLVED_RESEND"
+    # Notes: recorded with the status as it is. They tell of commands, and of what is not a change of status.
+    DISCOVERED = "DISCOVERED"
+    MODIFY_REQUESTED = "MODIFY_REQUESTED"
+    MODIFY_CLAIMED = "MODIFY_CLAIMED"
+    MODIFY_REFUSED = "MODIFY_REFUSED"
+    MODIFY_NOT_SENT = "MODIFY_NOT_SENT"
+    MODIFY_UNKNOWN = "MODIFY_UNKNOWN"
+    MODIFY_ABSENT = "MODIFY_ABSENT"
+    MODIFY_DROPPED = "MODIFY_DROPPED"
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    CANCEL_CLAIMED = "CANCEL_CLAIMED"
+    CANCEL_ACCEPTED = "CANCEL_ACCEPTED"
+    CANCEL_REFUSED = "CANCEL_REFUSED"
+    CANCEL_NOT_SENT = "CANCEL_NOT_SENT"
+    CANCEL_UNKNOWN = "CANCEL_UNKNOWN"
+    CANCEL_DROPPED = "CANCEL_DROPPED"
+    PARKED = "PARKED"
+    REQUEUED = "REQUEUED"
+    STATUS_UNRECOGNISED = "STATUS_UNRECOGNISED"
+
+
+NOTES = frozenset(
+    {
+        OrderEvent.DISCOVERED,
+        OrderEvent.MODIFY_REQUESTED,
+        OrderEvent.MODIFY_CLAIMED,
+        OrderEvent.MODIFY_REFUSED,
+        OrderEvent.MODIFY_NOT_SENT,
+        OrderEvent.MODIFY_UNKNOWN,
+        OrderEvent.MODIFY_ABSENT,
+        OrderEvent.MODIFY_DROPPED,
+        OrderEvent.CANCEL_REQUESTED,
+        OrderEvent.CANCEL_CLAIMED,
+        OrderEvent.CANCEL_ACCEPTED,
+        OrderEvent.CANCEL_REFUSED,
+        OrderEvent.CANCEL_NOT_SENT,
+        OrderEvent.CANCEL_UNKNOWN,
+        OrderEvent.CANCEL_DROPPED,
+        OrderEvent.PARKED,
+        OrderEvent.REQUEUED,
+        OrderEvent.STATUS_UNRECOGNISED,
+    }
+)
+"""Events that never change a status, so that the table has no row for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +149,30 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.PARTIALLY_FILLED, _E.BROKER_CANCELLED, _S.CANCELLED, "what traded stays traded"),
     Transition(_S.SUBMITTING, _E.BROKER_CANCELLED, _S.CANCELLED, "an IOC can end before its answer arrives"),
     Transition(_S.UNKNOWN, _E.BROKER_CANCELLED, _S.CANCELLED, "the broker's book shows our tag as cancelled"),
+    # What settles an UNKNOWN order beside a row of ours: proof that it is not there, or a person.
+    Transition(
+        _S.UNKNOWN, _E.PROVEN_ABSENT, _S.PENDING, "complete later reads of the book have no row that could be it"
+    ),
+    Transition(_S.UNKNOWN, _E.RESOLVED_PLACED, _S.PLACED, "a person named the broker's order"),
+    Transition(_S.UNKNOWN, _E.RESOLVED_ABSENT, _S.CANCELLED, "a person made sure that the broker does not have it"),
+    Transition(_S.UNKNOWN, _E.RESOLVED_RESEND, _S.PENDING, "a person made sure that it is absent, and wants it sent"),
+    # Ends that need no broker.
+    Transition(
+        _S.PENDING, _E.CANCELLED_UNSENT, _S.CANCELLED, "cancelled before it was sent: it never reaches the broker"
+    ),
+    Transition(_S.PENDING, _E.DAY_ENDED, _S.EXPIRED, "the trading day ended before it was sent"),
+    Transition(_S.PLACED, _E.DAY_ENDED, _S.EXPIRED, "brokers have no word for it: derived from the end of the day"),
+    Transition(_S.PARTIALLY_FILLED, _E.DAY_ENDED, _S.EXPIRED, "what traded stays traded"),
+    # Changes of a resting order.
+    Transition(_S.PENDING, _E.MODIFIED, _S.PENDING, "changed before it was sent"),
+    Transition(_S.PLACED, _E.MODIFIED, _S.PLACED),
+    Transition(_S.PARTIALLY_FILLED, _E.MODIFIED, _S.PARTIALLY_FILLED),
+    Transition(_S.COMPLETE, _E.MODIFIED, _S.COMPLETE, "the fills overtook the answer to the change"),
+    Transition(_S.CANCELLED, _E.MODIFIED, _S.CANCELLED, "a cancel overtook the answer to the change"),
+    Transition(_S.REJECTED, _E.MODIFIED, _S.REJECTED, "a reject overtook the answer to the change"),
+    Transition(_S.EXPIRED, _E.MODIFIED, _S.EXPIRED, "the day's end overtook the answer to the change"),
+    Transition(_S.COMPLETE, _E.RAISED, _S.PARTIALLY_FILLED, "more was ordered before the last fill was counted"),
+    Transition(_S.PARTIALLY_FILLED, _E.LOWERED, _S.COMPLETE, "what traded is all that is still ordered"),
 )
 
 _TABLE = {(row.status, row.event): row for row in TRANSITIONS}

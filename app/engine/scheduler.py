@@ -7,8 +7,9 @@ from uuid import UUID
 
 from app.core.bars import Bar
 from app.core.errors import InvalidOrder
-from app.core.orders import OrderType, Product
+from app.core.orders import OrderType, Product, Purpose
 from app.core.positions import Position
+from app.core.signals import SignalKind
 from app.engine.runner import SizedSignal, StrategyRunner
 from app.infra.events import Channel, EventBell, wait_or_timeout
 from app.infra.ids import new_id
@@ -138,6 +139,7 @@ class Scheduler:
             urgency=sized.urgency,
             client_order_id=sized.client_order_id,
             strategy_id=strategy.id,
+            purpose=Purpose.ENTRY if sized.signal.kind is SignalKind.ENTRY else Purpose.EXIT,
         )
         # The decision's identity, not its size: after a crash the same leg may be decided with another quantity.
         body_hash = hashlib.sha256(sized.client_order_id.encode()).digest()

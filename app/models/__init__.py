@@ -1,6 +1,7 @@
 """The tables: columns, constraints and indexes, nothing else. Only `app.repositories` may import this package."""
 
-from app.models.accounts import BrokerAccountRow, BrokerSessionRow, UserRow
+from app.models.accounts import AccountBlockRow, BrokerAccountRow, BrokerSessionRow, UserRow
+from app.models.balances import BalanceRow, BalanceSnapshotRow, ReconciliationRow
 from app.models.base import Base
 from app.models.instruments import BrokerSymbolRow, InstrumentRow
 from app.models.market import BarRow, MarketClockRow, ReplayRow
@@ -8,10 +9,16 @@ from app.models.orders import IdempotencyKeyRow, OrderCommandRow, OrderEventRow,
 from app.models.positions import FillRow, PositionRow
 from app.models.strategies import SignalRow, StrategyRow
 from app.models.system import LeaseRow
+from app.models.watching import AlertRow, AuditRow
 
 metadata = Base.metadata
 
 __all__ = [
+    "AccountBlockRow",
+    "AlertRow",
+    "AuditRow",
+    "BalanceRow",
+    "BalanceSnapshotRow",
     "BarRow",
     "BrokerAccountRow",
     "BrokerSessionRow",
@@ -25,6 +32,7 @@ __all__ = [
     "OrderEventRow",
     "OrderRow",
     "PositionRow",
+    "ReconciliationRow",
     "ReplayRow",
     "SignalRow",
     "StrategyRow",

@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, ForeignKey, SmallInteger, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.accounts import AccountMode, AccountStatus, SessionState
+from app.core.accounts import AccountMode, AccountStatus, BlockReason, SessionState
 from app.models.base import Base, Id, Moment, one_of
 
 
@@ -34,13 +34,28 @@ class BrokerAccountRow(Base):
     base_url: Mapped[str | None]
     market_source: Mapped[str]
     orders_per_second: Mapped[int] = mapped_column(SmallInteger)
+    orders_per_minute: Mapped[int | None]
+    orders_per_hour: Mapped[int | None]
     created_at: Mapped[Moment] = mapped_column(server_default=func.now())
     __table_args__ = (
         one_of("mode", AccountMode),
         one_of("status", AccountStatus),
         UniqueConstraint("broker", "mode", "client_code"),
         CheckConstraint("orders_per_second > 0", name="orders_per_second"),
+        CheckConstraint("orders_per_minute > 0", name="orders_per_minute"),
+        CheckConstraint("orders_per_hour > 0", name="orders_per_hour"),
     )
+
+
+class AccountBlockRow(Base):
+    """Why an account takes no new entries at present. Exits and cancels go on."""
+
+    __tablename__ = "account_blocks"
+    account_id: Mapped[Id] = mapped_column(ForeignKey("broker_accounts.id"), primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    detail: Mapped[str]
+    since: Mapped[Moment] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (one_of("reason", BlockReason),)
 
 
 class BrokerSessionRow(Base):
@@ -53,6 +68,7 @@ class BrokerSessionRow(Base):
     tokens: Mapped[bytes | None]
     expires_at: Mapped[Moment | None]
     failures: Mapped[int] = mapped_column(SmallInteger)
+    next_login_at: Mapped[Moment | None]
     last_error: Mapped[str | None]
     updated_at: Mapped[Moment] = mapped_column(server_default=func.now())
     __table_args__ = (one_of("state", SessionState),)

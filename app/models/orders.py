@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.commands import CommandKind, CommandState
-from app.core.orders import OrderStatus, OrderType, Product, Side, Urgency, Validity
+from app.core.orders import OrderOrigin, OrderStatus, OrderType, Product, Purpose, Side, Urgency, Validity
 from app.core.transitions import OrderEvent
 from app.models.base import Base, Id, Moment, Price, one_of
 
@@ -40,6 +40,8 @@ class OrderRow(Base):
     product: Mapped[str]
     validity: Mapped[str]
     urgency: Mapped[str]
+    purpose: Mapped[str] = mapped_column(server_default="ENTRY")
+    origin: Mapped[str] = mapped_column(server_default="SAUDA")
     price: Mapped[Price | None]
     trigger_price: Mapped[Price | None]
     deadline: Mapped[Moment | None]
@@ -59,6 +61,7 @@ class OrderRow(Base):
     acknowledged_at: Mapped[Moment | None]
     first_fill_at: Mapped[Moment | None]
     done_at: Mapped[Moment | None]
+    cancel_wanted_at: Mapped[Moment | None]
     __table_args__ = (
         UniqueConstraint("account_id", "client_order_id"),
         UniqueConstraint("account_id", "tag"),
@@ -68,6 +71,8 @@ class OrderRow(Base):
         one_of("product", Product),
         one_of("validity", Validity),
         one_of("urgency", Urgency),
+        one_of("purpose", Purpose),
+        one_of("origin", OrderOrigin),
         one_of("status", OrderStatus),
         CheckConstraint("quantity > 0", name="quantity"),
         # No upper bound: should a broker trade more than was ordered, the truth must still fit in.
@@ -87,7 +92,10 @@ class OrderRow(Base):
 
 
 class OrderCommandRow(Base):
-    """One command on an order. `send_by` is database time: past it the claim's owner writes nothing any more."""
+    """One command on an order. `send_by` is database time: past it the claim's owner writes nothing any more.
+
+    `quantity` to `trigger_price` are the terms that a MODIFY wants; `reason` says why a command ended or is parked.
+    """
 
     __tablename__ = "order_commands"
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -100,8 +108,15 @@ class OrderCommandRow(Base):
     attempt: Mapped[int]
     send_by: Mapped[Moment | None]
     claimed_by: Mapped[str | None]
+    claimed_at: Mapped[Moment | None]
     ring_after: Mapped[Moment]
     created_at: Mapped[Moment] = mapped_column(server_default=func.clock_timestamp())
+    caller: Mapped[str | None]
+    reason: Mapped[str | None]
+    quantity: Mapped[int | None] = mapped_column(BigInteger)
+    order_type: Mapped[str | None]
+    price: Mapped[Price | None]
+    trigger_price: Mapped[Price | None]
     __table_args__ = (
         one_of("kind", CommandKind),
         one_of("state", CommandState),
@@ -111,6 +126,25 @@ class OrderCommandRow(Base):
         # The sweep: what waits unrung, most urgent first, then oldest.
         Index("ix_order_commands_waiting", text("band DESC"), "created_at", postgresql_where="state = 'PENDING'"),
         Index("ix_order_commands_claimed", "send_by", postgresql_where="state = 'SUBMITTING'"),
+        # What waits for evidence, for its order or for a person.
+        Index(
+            "ix_order_commands_unsettled",
+            "account_id",
+            "state",
+            postgresql_where="state IN ('UNKNOWN', 'HELD', 'PARKED')",
+        ),
+        # One command of an order is on its way at a time; and no second change or cancel waits beside the first.
+        Index("uq_order_commands_in_flight", "order_id", unique=True, postgresql_where="state = 'SUBMITTING'"),
+        Index(
+            "uq_order_commands_open",
+            "order_id",
+            "kind",
+            unique=True,
+            postgresql_where="kind <> 'PLACE' AND state <> 'DONE'",
+        ),
+        CheckConstraint(
+            "kind <> 'MODIFY' OR (quantity IS NOT NULL AND order_type IS NOT NULL)", name="modify_has_terms"
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from app.queue.lanes import EPOCH_KEY, WAKE_CHANNEL, epoch_ms, rank
 from app.queue.scripts import RING, Argument, Call, run_script
 
 JOB_NAME = "execute_command"
-PAYLOAD_VERSION = 1
+PAYLOAD_VERSION = 2
 RING_TIMEOUT_S = 0.05
 """What an API request spends on a doorbell at most: the order is saved already."""
 
@@ -105,6 +105,7 @@ def _payload(ring: Ring, rung_ms: int) -> bytes:
         "command_id": str(ring.command_id),
         "account_id": str(ring.account_id),
         "urgency": ring.urgency.value,
+        "exchange": ring.exchange.value,
         "rung_ms": rung_ms,
     }
     return serialize_job(JOB_NAME, (), kwargs, None, rung_ms, serializer=serialize)

@@ -7,6 +7,7 @@ from uuid import UUID
 from arq.typing import WorkerCoroutine
 from arq.worker import Function, func
 
+from app.core.instruments import Exchange
 from app.core.orders import Urgency
 from app.infra.logging import get_logger
 from app.queue.jobs import PutOff
@@ -21,7 +22,7 @@ class Executor(Protocol):
     """What carries a command out."""
 
     async def run(
-        self, *, command_id: UUID, account_id: UUID, urgency: Urgency, rung_at: datetime | None
+        self, *, command_id: UUID, account_id: UUID, urgency: Urgency, exchange: Exchange, rung_at: datetime | None
     ) -> Later | None:
         """Carry out a command as far as it goes now."""
 
@@ -36,6 +37,7 @@ def execute_command_job(executor: Executor) -> Function:
         command_id: str,
         account_id: str,
         urgency: str,
+        exchange: str,
         rung_ms: int,
         **_later: object,
     ) -> PutOff | None:
@@ -48,6 +50,7 @@ def execute_command_job(executor: Executor) -> Function:
                 command_id=UUID(command_id),
                 account_id=UUID(account_id),
                 urgency=Urgency(urgency),
+                exchange=Exchange(exchange),
                 rung_at=datetime.fromtimestamp(rung_ms / 1000, UTC),
             )
         except UnknownAccount:

@@ -69,6 +69,8 @@ class AccountRepository:
                 base_url=stored.base_url,
                 market_source=account.market_source,
                 orders_per_second=account.orders_per_second,
+                orders_per_minute=account.orders_per_minute,
+                orders_per_hour=account.orders_per_hour,
             )
         )
 
@@ -117,4 +119,6 @@ def _account(row: RowMapping) -> Account:
         client_code=row["client_code"],
         market_source=row["market_source"],
         orders_per_second=row["orders_per_second"],
+        orders_per_minute=row["orders_per_minute"],
+        orders_per_hour=row["orders_per_hour"],
     )

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.commands import CommandState
@@ -197,12 +197,16 @@ SELECT (SELECT count(*) FROM o) AS unknown, (SELECT count(*) FROM c) AS buried
 """)
 
 _UNRUNG = text("""
-UPDATE order_commands SET ring_after = clock_timestamp() + interval '10 seconds'
-WHERE id IN (
-  SELECT id FROM order_commands WHERE state = 'PENDING' AND ring_after < clock_timestamp()
-  ORDER BY band DESC, created_at LIMIT :batch FOR UPDATE SKIP LOCKED
+WITH due AS (
+  UPDATE order_commands SET ring_after = clock_timestamp() + interval '10 seconds'
+  WHERE id IN (
+    SELECT id FROM order_commands WHERE state = 'PENDING' AND ring_after < clock_timestamp()
+    ORDER BY band DESC, created_at LIMIT :batch FOR UPDATE SKIP LOCKED
+  )
+  RETURNING id, order_id, account_id, urgency, created_at
 )
-RETURNING id, account_id, urgency, created_at
+SELECT due.id, due.account_id, due.urgency, due.created_at, i.exchange
+FROM due JOIN orders o ON o.id = due.order_id JOIN instruments i ON i.id = o.instrument_id
 """)
 
 _ALL_UNRUNG = text("""
@@ -275,7 +279,7 @@ class CommandRepository:
     async def take_unrung(self, *, batch: int) -> list[Ring]:
         """Return commands that have waited too long for a bell, most urgent first, and mark them as rung now."""
         rows = (await self._connection.execute(_UNRUNG, {"batch": batch})).mappings()
-        rings = [_ring(row["id"], row["account_id"], row["urgency"], row["created_at"]) for row in rows]
+        rings = [_ring(row) for row in rows]
         return sorted(rings, key=lambda ring: (-ring.urgency.band, ring.enqueued_at))
 
     async def mark_all_unrung(self) -> None:
@@ -283,5 +287,11 @@ class CommandRepository:
         await self._connection.execute(_ALL_UNRUNG)
 
 
-def _ring(command_id: UUID, account_id: UUID, urgency: str, created_at: datetime) -> Ring:
-    return Ring(command_id=command_id, account_id=account_id, urgency=Urgency(urgency), enqueued_at=created_at)
+def _ring(row: RowMapping) -> Ring:
+    return Ring(
+        command_id=row["id"],
+        account_id=row["account_id"],
+        urgency=Urgency(row["urgency"]),
+        exchange=Exchange(row["exchange"]),
+        enqueued_at=row["created_at"],
+    )

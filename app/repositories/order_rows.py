@@ -7,7 +7,19 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from app.core.orders import Order, OrderIntent, OrderStatus, OrderType, Product, Side, Stages, Urgency, Validity
+from app.core.orders import (
+    Order,
+    OrderIntent,
+    OrderOrigin,
+    OrderStatus,
+    OrderType,
+    Product,
+    Purpose,
+    Side,
+    Stages,
+    Urgency,
+    Validity,
+)
 from app.core.transitions import OrderEvent
 from app.repositories.idempotency import StoredAnswer
 
@@ -94,6 +106,7 @@ def order_of(row: RowMapping) -> Order:
             trigger_price=row["trigger_price"],
             deadline=row["deadline"],
             strategy_id=row["strategy_id"],
+            purpose=Purpose(row["purpose"]),
         ),
         tag=row["tag"],
         status=OrderStatus(row["status"]),
@@ -113,6 +126,8 @@ def order_of(row: RowMapping) -> Order:
             first_fill=row["first_fill_at"],
             done=row["done_at"],
         ),
+        origin=OrderOrigin(row["origin"]),
+        cancel_wanted_at=row["cancel_wanted_at"],
     )
 
 

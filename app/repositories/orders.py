@@ -44,12 +44,12 @@ WITH fresh AS (
   RETURNING 1
 ), saved AS (
   INSERT INTO orders (id, account_id, client_order_id, tag, caller, strategy_id, instrument_id, side, quantity,
-    order_type, product, validity, urgency, price, trigger_price, deadline, status, filled_quantity, trading_day,
-    market_time, received_at)
+    order_type, product, validity, urgency, purpose, price, trigger_price, deadline, status, filled_quantity,
+    trading_day, market_time, received_at)
   SELECT CAST(:id AS uuid), CAST(:account_id AS uuid), CAST(:client_order_id AS text), CAST(:tag AS text),
     CAST(:caller AS text), CAST(:strategy_id AS uuid), CAST(:instrument_id AS uuid), CAST(:side AS text),
     CAST(:quantity AS bigint), CAST(:order_type AS text), CAST(:product AS text), CAST(:validity AS text),
-    CAST(:urgency AS text), CAST(:price AS numeric), CAST(:trigger_price AS numeric),
+    CAST(:urgency AS text), CAST(:purpose AS text), CAST(:price AS numeric), CAST(:trigger_price AS numeric),
     CAST(:deadline AS timestamptz), 'PENDING', 0, CAST(:trading_day AS date), CAST(:market_time AS timestamptz),
     CAST(:received_at AS timestamptz)
   FROM fresh
@@ -127,6 +127,7 @@ class OrderRepository:
             "validity": intent.validity.value,
             "urgency": intent.urgency.value,
             "band": intent.urgency.band,
+            "purpose": intent.purpose.value,
             "price": intent.price,
             "trigger_price": intent.trigger_price,
             "deadline": intent.deadline,

@@ -7,7 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.infra.transactions import transaction_marked_open
+from app.repositories.account_blocks import AccountBlockRepository
 from app.repositories.accounts import AccountRepository
+from app.repositories.alerts import AlertRepository
+from app.repositories.audit import AuditRepository
 from app.repositories.commands import CommandRepository
 from app.repositories.fills import FillRepository
 from app.repositories.idempotency import IdempotencyRepository
@@ -27,6 +30,9 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.accounts = AccountRepository(connection)
+        self.alerts = AlertRepository(connection)
+        self.audit = AuditRepository(connection)
+        self.blocks = AccountBlockRepository(connection)
         self.commands = CommandRepository(connection)
         self.fills = FillRepository(connection)
         self.idempotency = IdempotencyRepository(connection)

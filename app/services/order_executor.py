@@ -8,8 +8,9 @@ from uuid import UUID
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from app.brokers.guarded import GuardedBroker, NotNow, Permit
+from app.brokers.guarded import GuardedBroker, NotNow, Permit, Spend
 from app.core.commands import CommandState
+from app.core.instruments import Exchange
 from app.core.orders import Lane, OrderStatus, Urgency
 from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
 from app.core.ports import Clock, PlaceRequest
@@ -60,18 +61,26 @@ class OrderExecutor:
         self._record_for_s = record_for_s
 
     async def run(
-        self, *, command_id: UUID, account_id: UUID, urgency: Urgency = Urgency.NORMAL, rung_at: datetime | None
+        self,
+        *,
+        command_id: UUID,
+        account_id: UUID,
+        urgency: Urgency = Urgency.NORMAL,
+        exchange: Exchange = Exchange.NSE,
+        rung_at: datetime | None,
     ) -> Later | None:
         """Carry out a command as far as it goes now; None when nothing is left to do for this bell."""
         if urgency.lane is Lane.PRIORITY:
             with self._gate.urgent():
-                return await self._carry_out(command_id, account_id, rung_at)
+                return await self._carry_out(command_id, account_id, Spend(exchange, urgent=True), rung_at)
         await self._gate.give_way()
-        return await self._carry_out(command_id, account_id, rung_at)
+        return await self._carry_out(command_id, account_id, Spend(exchange, urgent=False), rung_at)
 
-    async def _carry_out(self, command_id: UUID, account_id: UUID, rung_at: datetime | None) -> Later | None:
+    async def _carry_out(
+        self, command_id: UUID, account_id: UUID, spend: Spend, rung_at: datetime | None
+    ) -> Later | None:
         broker = await self._brokers.get(account_id)
-        permit = await broker.permit()
+        permit = await broker.permit(spend)
         if isinstance(permit, NotNow):
             return Later(permit.retry_after_s)
         return await self._shielded(self._claim_and_send(broker, permit, command_id, rung_at))

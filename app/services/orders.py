@@ -10,7 +10,7 @@ from app.core.accounts import Account, AccountStatus
 from app.core.errors import InvalidOrder, OrderRefused
 from app.core.instruments import Instrument
 from app.core.order_rules import check_intent
-from app.core.orders import OrderIntent, OrderStatus, OrderType, Product, Side, Urgency, Validity
+from app.core.orders import OrderIntent, OrderStatus, OrderType, Product, Purpose, Side, Urgency, Validity
 from app.core.ports import Clock, Doorbell, Ring
 from app.core.tags import client_order_id, order_tag
 from app.infra.ids import new_id
@@ -39,6 +39,7 @@ class OrderRequest:
     deadline: datetime | None = None
     client_order_id: str | None = None
     strategy_id: UUID | None = None
+    purpose: Purpose = Purpose.ENTRY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,14 @@ class OrderService:
             # One statement saves all or nothing, so it is its own transaction: two round trips instead of four.
             async with self._uow.statement() as tx:
                 answer, ring = await self._save(
-                    tx, intent, request=request, caller=caller, key=key, body_hash=body_hash, received_at=received_at
+                    tx,
+                    intent,
+                    instrument=instrument,
+                    request=request,
+                    caller=caller,
+                    key=key,
+                    body_hash=body_hash,
+                    received_at=received_at,
                 )
         except DuplicateClientOrderId:
             async with self._uow.statement() as tx:
@@ -125,6 +133,7 @@ class OrderService:
         tx: Transaction,
         intent: OrderIntent,
         *,
+        instrument: Instrument,
         request: OrderRequest,
         caller: str,
         key: str,
@@ -163,7 +172,11 @@ class OrderService:
         if not fresh:
             return await self._repeat(tx, caller=caller, key=key, body_hash=body_hash), None
         ring = Ring(
-            command_id=command_id, account_id=intent.account_id, urgency=intent.urgency, enqueued_at=received_at
+            command_id=command_id,
+            account_id=intent.account_id,
+            urgency=intent.urgency,
+            exchange=instrument.exchange,
+            enqueued_at=received_at,
         )
         return answer, ring
 
@@ -215,6 +228,7 @@ def _intent(request: OrderRequest, *, account: Account, instrument: Instrument, 
         trigger_price=request.trigger_price,
         deadline=request.deadline,
         strategy_id=request.strategy_id,
+        purpose=request.purpose,
     )
 
 

@@ -20,6 +20,7 @@ from arq.connections import ArqRedis
 from arq.constants import default_queue_name, job_key_prefix
 from arq.jobs import serialize_job
 
+from app.core.instruments import Exchange
 from app.core.orders import Lane, Urgency
 from app.core.ports import Ring
 from app.infra.clock import SystemClock
@@ -119,7 +120,13 @@ async def _ring(redis: ArqRedis, jobs: int) -> None:
 
 
 def _bell() -> Ring:
-    return Ring(command_id=uuid4(), account_id=uuid4(), urgency=Urgency.NORMAL, enqueued_at=datetime.now(UTC))
+    return Ring(
+        command_id=uuid4(),
+        account_id=uuid4(),
+        urgency=Urgency.NORMAL,
+        exchange=Exchange.NSE,
+        enqueued_at=datetime.now(UTC),
+    )
 
 
 @asynccontextmanager

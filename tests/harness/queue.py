@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from arq.connections import ArqRedis
 from arq.worker import func
 
+from app.core.instruments import Exchange
 from app.core.orders import Urgency
 from app.core.ports import Ring
 from app.infra.clock import SystemClock
@@ -31,6 +32,7 @@ def a_ring(
         command_id=command_id or uuid4(),
         account_id=uuid4(),
         urgency=urgency,
+        exchange=Exchange.NSE,
         enqueued_at=enqueued_at or datetime.now(UTC),
     )
 

@@ -7,6 +7,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import DBAPIError
 
+from app.brokers.guarded import Spend
+from app.core.instruments import Exchange
 from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
 from app.core.ports import PlaceRequest
 from app.infra.migrations import migrate
@@ -249,7 +251,7 @@ async def test_a_cancelled_job_still_sends_and_records_what_it_claimed(floor: Fl
 
 
 async def test_the_guard_calls_no_broker_inside_an_open_transaction(floor: Floor) -> None:
-    permit = await floor.guarded.permit()
+    permit = await floor.guarded.permit(Spend(Exchange.NSE, urgent=False))
     async with floor.desk.uow.transaction():
         with pytest.raises(RuntimeError, match="transaction"):
             await floor.guarded.place(permit, None, deadline=0.0)  # type: ignore[arg-type]
@@ -259,7 +261,7 @@ async def test_the_guard_calls_no_broker_inside_an_open_transaction(floor: Floor
 async def test_a_permit_that_grew_old_during_the_claim_is_taken_again_or_nothing_is_sent(floor: Floor) -> None:
     answer = await floor.desk.place()
     command = await floor.desk.command(answer.order_id)
-    permit = await floor.guarded.permit()
+    permit = await floor.guarded.permit(Spend(Exchange.NSE, urgent=False))
     async with floor.desk.uow.statement() as tx:
         claim = await tx.commands.claim(command["id"], worker="w1", window_s=5, rung_at=None)
     assert claim is not None

@@ -39,7 +39,13 @@ def test_the_more_urgent_order_goes_first_and_only_ordinary_ones_take_the_standa
 
 
 def test_a_bell_hangs_in_the_lane_of_its_urgency() -> None:
-    ring = Ring(command_id=UUID(int=1), account_id=UUID(int=2), urgency=Urgency.STOP_LOSS, enqueued_at=NOON)
+    ring = Ring(
+        command_id=UUID(int=1),
+        account_id=UUID(int=2),
+        urgency=Urgency.STOP_LOSS,
+        exchange=Exchange.NSE,
+        enqueued_at=NOON,
+    )
     assert ring.lane is Lane.PRIORITY
 
 
