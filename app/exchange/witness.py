@@ -25,6 +25,8 @@ def testify(ledger: Ledger, account: Account) -> dict[str, Json]:
                 "order_type": order.order_type,
                 "product": order.product,
                 "quantity": order.quantity,
+                "price": plain(order.price),
+                "trigger_price": plain(order.trigger_price),
                 "filled": order.filled,
                 "traded_value": str(order.traded_value),
                 "status": order.state,

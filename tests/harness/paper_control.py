@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -51,9 +51,11 @@ class PaperControl:
         except httpx.HTTPError:
             return False
 
-    async def print_price(self, price: Decimal = FIRST_PRICE, *, volume: int | None = None) -> None:
-        """Print one price of YESBANK; without a volume any number of units may trade at it."""
-        row = {"exchange": "NSE", "token": YESBANK_TOKEN, "price": str(price), "volume": volume}
+    async def print_price(
+        self, price: Decimal = FIRST_PRICE, *, volume: int | None = None, token: str = YESBANK_TOKEN
+    ) -> None:
+        """Print one price, of YESBANK unless told; without a volume any number of units may trade at it."""
+        row = {"exchange": "NSE", "token": token, "price": str(price), "volume": volume}
         await self._call("POST", "/control/prices", {"prices": [row]})
 
     async def set_faults(self, faults: Sequence[Fault], *, seed: int = 0) -> None:
@@ -80,6 +82,19 @@ class PaperControl:
             )
             for row in answer["orders"]
         ]
+
+    async def testimony(self, client_code: str) -> dict[str, Any]:
+        """Return all that the ledger holds about a client: orders, trades and the summary, as the exchange wrote it."""
+        answer: dict[str, Any] = (await self._call("GET", f"/control/ledger/{client_code}", None)).json()
+        return answer
+
+    async def set_tag_echo(self, mode: str) -> None:
+        """Change where order tags are given back: `book`, `details` or `none`."""
+        await self._call("POST", "/control/tag-echo", {"mode": mode})
+
+    async def shift_clock(self, offset_ms: int) -> None:
+        """Set the exchange's clock off the machine's."""
+        await self._call("POST", "/control/clock", {"offset_ms": offset_ms})
 
     async def trades(self, client_codes: Sequence[str]) -> int:
         """Return how many trades these clients have made."""
