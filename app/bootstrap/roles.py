@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib
+import os
 import sys
 from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
 
+from app.infra import failpoints
 from app.infra.config import Config, explain
 from app.infra.lifecycle import run_until_stopped
 from app.infra.logging import configure_logging
@@ -30,6 +32,10 @@ def run_role(name: str) -> None:
     except ValidationError as error:
         sys.exit(f"sauda: {explain(error)}")
     configure_logging(role=name, level=config.log_level, log_format=config.log_format)
+    try:
+        failpoints.arm(os.environ)
+    except failpoints.BadFailpoints as error:
+        sys.exit(f"sauda: {error}")
     # By name, so that a process loads its own role and not six others: less memory, and half the start.
     role: Role = importlib.import_module(f"app.bootstrap.{name}").run
 

@@ -16,6 +16,8 @@ from typing import cast
 
 import httpcore
 
+from app.infra.failpoints import Point, is_armed, reach
+
 # Reading is paused above this, so that a server that sends without end cannot fill our memory.
 READ_BUFFER_BYTES = 256 * 1024
 
@@ -105,6 +107,8 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return the next bytes, or nothing at the end; raises `httpcore.ReadTimeout` or `ReadError`."""
+        if is_armed(Point.WORKER_AFTER_SEND):
+            await _order_is_sent()
         if not self._received and not self._ended:
             self._reader = asyncio.get_running_loop().create_future()
             try:
@@ -202,6 +206,13 @@ class SocketBackend(httpcore.AsyncNetworkBackend):
         for option in socket_options or ():
             transport.get_extra_info("socket").setsockopt(*option)
         return stream
+
+
+async def _order_is_sent() -> None:
+    attempt = current_attempt.get()
+    if attempt is not None and attempt.begun and attempt.deadline is not None:
+        await asyncio.sleep(0)  # uvloop writes at the end of the loop's turn
+        reach(Point.WORKER_AFTER_SEND)
 
 
 def socket_options(*, unacknowledged_s: float) -> list[tuple[int, int, int]]:

@@ -9,6 +9,7 @@ from app.core.errors import BrokerUnreadable, SessionDead
 from app.core.ports import BrokerOrder, BrokerSession, BrokerTrade, Clock
 from app.infra.backoff import backoff_s
 from app.infra.events import Channel, EventBell, wait_or_timeout
+from app.infra.failpoints import Point, reach
 from app.infra.lifecycle import sleep_or_stop
 from app.infra.logging import get_logger
 from app.repositories.leases import Lease
@@ -132,6 +133,7 @@ class AccountWatch:
         if self._clock.monotonic() >= self._next_catch_up_at:
             started = self._clock.monotonic()
             frames += await broker.broker.order_book(session)
+            reach(Point.KEEPER_AFTER_READ)
             self._trades_due = True
             cost_s = self._clock.monotonic() - started
             self._next_catch_up_at = started + max(CATCH_UP_EVERY_S, cost_s * CATCH_UP_COST_FACTOR)
@@ -149,6 +151,7 @@ class AccountWatch:
         started = self._clock.monotonic()
         await self._tell_trading_day()
         trades = await broker.broker.trade_book(session)
+        reach(Point.KEEPER_AFTER_READ)
         cost_s = self._clock.monotonic() - started
         self._next_read_at = started + max(self._read_interval_s, cost_s * READ_COST_FACTOR)
         # What the broker's book of today no longer holds need not be remembered either.

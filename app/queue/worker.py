@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from app.core.orders import Lane
 from app.infra.backoff import FailureCounts, backoff_s
+from app.infra.failpoints import Point, reach
 from app.infra.lifecycle import sleep_or_stop
 from app.infra.logging import get_logger
 from app.infra.wakeup import WakeUp
@@ -212,6 +213,7 @@ class OrderWorker(Worker):
         if renew and answer.renewed:
             self._renew_at = monotonic() + self._renew_every_s
         for job in answer.claimed:
+            reach(Point.QUEUE_AFTER_TAKE)
             self._start(job)
         if answer.error is not None:
             raise answer.error

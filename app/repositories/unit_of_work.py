@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from app.infra.failpoints import Point, reach
 from app.infra.transactions import transaction_marked_open
 from app.repositories.account_blocks import AccountBlockRepository
 from app.repositories.accounts import AccountRepository
@@ -60,7 +61,9 @@ class UnitOfWork:
         with transaction_marked_open():
             async with self._engine.connect() as connection:
                 yield Transaction(connection)
+                reach(Point.UOW_BEFORE_COMMIT)
                 await connection.commit()
+                reach(Point.UOW_AFTER_COMMIT)
 
     @asynccontextmanager
     async def fenced(self, lease: Lease) -> AsyncIterator[Transaction]:

@@ -17,6 +17,7 @@ from app.core.ports import Clock, PlaceRequest
 from app.core.transitions import OrderEvent
 from app.infra.database import is_database_away
 from app.infra.events import Channel, EventBell
+from app.infra.failpoints import Point, reach
 from app.infra.logging import get_logger
 from app.repositories.commands import Claim, Finding
 from app.repositories.unit_of_work import UnitOfWork
@@ -90,6 +91,7 @@ class OrderExecutor:
     ) -> Later | None:
         # The local deadline starts before the claim is asked for, so it is never later than the database's.
         deadline = self._clock.monotonic() + self._send_window_s
+        reach(Point.WORKER_BEFORE_CLAIM)
         async with self._uow.statement() as tx:
             claim = await tx.commands.claim(
                 command_id, worker=self._worker, window_s=self._send_window_s, rung_at=rung_at
@@ -97,8 +99,10 @@ class OrderExecutor:
             if claim is None:
                 await tx.commands.expire(command_id, worker=self._worker)
                 return None
+        reach(Point.WORKER_AFTER_CLAIM)
         sent_at = self._clock.now()
         outcome = await self._send(broker, permit, claim, deadline)
+        reach(Point.WORKER_AFTER_ANSWER)
         finding = _finding(outcome, sent_at=sent_at, answered_at=self._clock.now())
         await self._record(claim, finding)
         await self._bell.ring(Channel.PROGRESS)
@@ -129,6 +133,7 @@ class OrderExecutor:
             trigger_price=claim.trigger_price,
             tag=claim.tag,
         )
+        reach(Point.WORKER_BEFORE_SEND)
         try:
             return await broker.place(permit, request, deadline=deadline)
         except Exception as error:  # isolation point: whatever fails here may have failed after the write
@@ -157,8 +162,11 @@ class OrderExecutor:
             log.error("order.record.conflict", order_id=str(claim.order_id), outcome=finding.event)
 
     async def _record_once(self, claim: Claim, finding: Finding) -> OrderStatus | None:
+        reach(Point.WORKER_BEFORE_RECORD)
         async with self._uow.statement() as tx:
-            return await tx.commands.record(claim, finding, worker=self._worker)
+            status = await tx.commands.record(claim, finding, worker=self._worker)
+        reach(Point.WORKER_AFTER_RECORD)
+        return status
 
     async def _shielded(self, work: Coroutine[None, None, Later | None]) -> Later | None:
         """Finish what is claimed even when this job is cancelled, then let the cancel through."""

@@ -9,6 +9,7 @@ from app.core.orders import TERMINAL_STATUSES, OrderStatus
 from app.core.ports import BrokerOrder, BrokerOrderState
 from app.core.tags import is_our_tag
 from app.core.transitions import OrderEvent, next_status
+from app.infra.failpoints import Point, reach
 from app.infra.logging import get_logger
 from app.repositories.leases import Lease
 from app.repositories.orders import LockedOrder, OrderChange
@@ -43,6 +44,7 @@ class OrderUpdates:
                 orders = await self._match(tx, account_id, latest, lock=True)
                 changes = _all_changes(orders, latest)
                 if changes:
+                    reach(Point.KEEPER_BEFORE_APPLY)
                     await tx.orders.apply(changes)
         missing = any(row.filled_quantity > orders[b].filled_quantity for b, row in latest.items() if b in orders)
         return Applied(changed=len(changes), trades_missing=missing)

@@ -13,6 +13,7 @@ from app.core.order_rules import check_intent
 from app.core.orders import OrderIntent, OrderStatus, OrderType, Product, Purpose, Side, Urgency, Validity
 from app.core.ports import Clock, Doorbell, Ring
 from app.core.tags import client_order_id, order_tag
+from app.infra.failpoints import Point, reach
 from app.infra.ids import new_id
 from app.repositories.accounts import AccountNow
 from app.repositories.idempotency import StoredAnswer
@@ -109,8 +110,10 @@ class OrderService:
                 answer = await self._refuse_duplicate(
                     tx, intent, request=request, caller=caller, key=key, body_hash=body_hash, received_at=received_at
                 )
+        reach(Point.API_AFTER_SAVE)
         if ring is not None:
             await self._doorbell.ring([ring])
+        reach(Point.API_BEFORE_ANSWER)
         return answer
 
     async def _look_up(self, request: OrderRequest) -> tuple[Account, Instrument]:
