@@ -21,6 +21,7 @@ class RoleProcess:
         self.role = role
         self.log_path = log_path
         self.paused = False
+        self.extra: Mapping[str, str] = {}
         self._environment = dict(environment)
         self._process = self._start()
 
@@ -34,6 +35,20 @@ class RoleProcess:
         """Whether the process has not ended; a frozen one has not."""
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended: below zero by that signal; None while it has not."""
+        return self._process.poll()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the kernel holds the process stopped, whoever stopped it."""
+        try:
+            after_name = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+        except OSError:
+            return False
+        return after_name.split()[0] == "T"
+
     def restart(self) -> None:
         """SIGKILL the process and start another at once, as a supervisor would."""
         self.kill()
@@ -45,8 +60,10 @@ class RoleProcess:
         self._process.wait()
         self.paused = False
 
-    def start(self) -> None:
-        """Start a role that was killed or stopped."""
+    def start(self, extra: Mapping[str, str] | None = None) -> None:
+        """Start a role that was killed or stopped, with more environment where that is given."""
+        self.paused = False
+        self.extra = extra or {}
         self._process = self._start()
 
     def pause(self) -> None:
@@ -84,7 +101,7 @@ class RoleProcess:
             return subprocess.Popen(
                 [sys.executable, "-m", "app", self.role],
                 cwd=PROJECT_ROOT,
-                env=os.environ | self._environment,
+                env=os.environ | self._environment | dict(self.extra),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -84,6 +84,8 @@ class System:
         )
         self.exchange = PaperControl(self.config.exchange_url, self.config.exchange_control_key.get_secret_value())
         self.password = ""
+        self.keep_logs = False
+        """Whether the folder with the logs outlives the system."""
 
     @property
     def database(self) -> asyncpg.Pool:
@@ -122,6 +124,10 @@ class System:
         """Return the processes of a role, in the order in which they were first started."""
         return self._roles.get(role, ())
 
+    def processes(self) -> list[RoleProcess]:
+        """Return the processes of all roles."""
+        return [process for own in self._roles.values() for process in own]
+
     def kill(self, role: str, index: int = 0) -> None:
         """SIGKILL a process and start another in its place at once, as PM2 would."""
         self._roles[role][index].restart()
@@ -143,7 +149,7 @@ class System:
 
     def ended_by_themselves(self) -> list[RoleProcess]:
         """Return processes that nobody killed and that are gone nevertheless."""
-        return [process for own in self._roles.values() for process in own if not process.running]
+        return [process for process in self.processes() if not process.running]
 
     async def add_accounts(self, specs: Sequence[AccountSpec]) -> list[LoggedInAccount]:
         """Make paper accounts and wait until the keeper has logged them in and their market has a time."""
@@ -186,19 +192,17 @@ class System:
 
     def last_words(self) -> str:
         """Return the tails of all logs."""
-        return "\n".join(
-            f"--- {process.log_path.name}\n{process.log_tail()}" for own in self._roles.values() for process in own
-        )
+        return "\n".join(f"--- {process.log_path.name}\n{process.log_tail()}" for process in self.processes())
 
     async def stop(self) -> None:
-        """End everything, frozen or not, and remove the files."""
+        """End everything, frozen or not, and remove the files unless the logs are kept."""
         await self.exchange.close()
         if self._database is not None:
             self._database.terminate()
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        processes = [process for own in self._roles.values() for process in own]
+        processes = self.processes()
         try:
             for process in processes:
                 process.ask_to_stop()
@@ -207,7 +211,8 @@ class System:
         finally:
             self.redis.stop()
             self.postgres.stop()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.keep_logs:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def _command(self, *arguments: str) -> str:
         done = subprocess.run(
