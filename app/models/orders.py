@@ -88,13 +88,23 @@ class OrderRow(Base):
             "status",
             postgresql_where="status IN ('PENDING', 'SUBMITTING', 'PLACED', 'PARTIALLY_FILLED', 'UNKNOWN')",
         ),
+        # What is on its way to reduce a position, and exits that wait.
+        Index(
+            "ix_orders_open_exits",
+            "account_id",
+            "instrument_id",
+            postgresql_where="purpose = 'EXIT' AND status IN "
+            "('PENDING', 'SUBMITTING', 'PLACED', 'PARTIALLY_FILLED', 'UNKNOWN')",
+        ),
     )
 
 
 class OrderCommandRow(Base):
     """One command on an order. `send_by` is database time: past it the claim's owner writes nothing any more.
 
-    `quantity` to `trigger_price` are the terms that a MODIFY wants; `reason` says why a command ended or is parked.
+    `attempt_limit` says how many claims it may have before it is parked; attempts count on when a person requeues it.
+    `quantity` to `trigger_price` are the terms that a MODIFY wants; `reason` says why a command ended, is
+    parked, or crashed last; `crashes` counts crashes of that reason in a row.
     """
 
     __tablename__ = "order_commands"
@@ -106,6 +116,7 @@ class OrderCommandRow(Base):
     urgency: Mapped[str]
     band: Mapped[int] = mapped_column(SmallInteger)
     attempt: Mapped[int]
+    attempt_limit: Mapped[int] = mapped_column(server_default="50")
     send_by: Mapped[Moment | None]
     claimed_by: Mapped[str | None]
     claimed_at: Mapped[Moment | None]
@@ -113,6 +124,7 @@ class OrderCommandRow(Base):
     created_at: Mapped[Moment] = mapped_column(server_default=func.clock_timestamp())
     caller: Mapped[str | None]
     reason: Mapped[str | None]
+    crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     quantity: Mapped[int | None] = mapped_column(BigInteger)
     order_type: Mapped[str | None]
     price: Mapped[Price | None]

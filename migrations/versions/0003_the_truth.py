@@ -26,6 +26,8 @@ EVENTS = (
     "'CANCEL_UNKNOWN', 'CANCEL_DROPPED', 'PARKED', 'REQUEUED', 'STATUS_UNRECOGNISED'"
 )
 
+OPEN = "status IN ('PENDING', 'SUBMITTING', 'PLACED', 'PARTIALLY_FILLED', 'UNKNOWN')"
+
 
 def _check(table: str, name: str, condition: str) -> None:
     op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, condition)
@@ -128,9 +130,11 @@ def upgrade() -> None:
     op.add_column("broker_accounts", sa.Column("orders_per_minute", sa.Integer(), nullable=True))
     op.add_column("broker_accounts", sa.Column("orders_per_hour", sa.Integer(), nullable=True))
     op.add_column("broker_sessions", sa.Column("next_login_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("order_commands", sa.Column("attempt_limit", sa.Integer(), server_default="50", nullable=False))
     op.add_column("order_commands", sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("order_commands", sa.Column("caller", sa.Text(), nullable=True))
     op.add_column("order_commands", sa.Column("reason", sa.Text(), nullable=True))
+    op.add_column("order_commands", sa.Column("crashes", sa.SmallInteger(), server_default="0", nullable=False))
     op.add_column("order_commands", sa.Column("quantity", sa.BigInteger(), nullable=True))
     op.add_column("order_commands", sa.Column("order_type", sa.Text(), nullable=True))
     op.add_column("order_commands", sa.Column("price", sa.Numeric(precision=18, scale=6), nullable=True))
@@ -159,6 +163,13 @@ def upgrade() -> None:
     op.add_column("orders", sa.Column("purpose", sa.Text(), server_default="ENTRY", nullable=False))
     op.add_column("orders", sa.Column("origin", sa.Text(), server_default="SAUDA", nullable=False))
     op.add_column("orders", sa.Column("cancel_wanted_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "ix_orders_open_exits",
+        "orders",
+        ["account_id", "instrument_id"],
+        unique=False,
+        postgresql_where=f"purpose = 'EXIT' AND {OPEN}",
+    )
     _uncheck("order_events", "event")
     _check("order_events", "event", f"event IN ({EVENTS})")
     _uncheck("order_commands", "kind")
@@ -191,6 +202,7 @@ def downgrade() -> None:
     _check("order_commands", "kind", "kind IN ('PLACE')")
     _uncheck("order_events", "event")
     _check("order_events", "event", f"event IN ({OLD_EVENTS})")
+    op.drop_index("ix_orders_open_exits", table_name="orders", postgresql_where=f"purpose = 'EXIT' AND {OPEN}")
     op.drop_column("orders", "cancel_wanted_at")
     op.drop_column("orders", "origin")
     op.drop_column("orders", "purpose")
@@ -207,9 +219,11 @@ def downgrade() -> None:
     op.drop_column("order_commands", "price")
     op.drop_column("order_commands", "order_type")
     op.drop_column("order_commands", "quantity")
+    op.drop_column("order_commands", "crashes")
     op.drop_column("order_commands", "reason")
     op.drop_column("order_commands", "caller")
     op.drop_column("order_commands", "claimed_at")
+    op.drop_column("order_commands", "attempt_limit")
     op.drop_column("broker_sessions", "next_login_at")
     op.drop_column("broker_accounts", "orders_per_hour")
     op.drop_column("broker_accounts", "orders_per_minute")
