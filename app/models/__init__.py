@@ -1,7 +1,13 @@
 """The tables: columns, constraints and indexes, nothing else. Only `app.repositories` may import this package."""
 
 from app.models.accounts import AccountBlockRow, BrokerAccountRow, BrokerSessionRow, UserRow
-from app.models.balances import BalanceRow, BalanceSnapshotRow, ReconciliationRow
+from app.models.balances import (
+    BalanceRow,
+    BalanceSnapshotRow,
+    BookReadRow,
+    ReconciliationRequestRow,
+    ReconciliationRow,
+)
 from app.models.base import Base
 from app.models.instruments import BrokerSymbolRow, InstrumentRow
 from app.models.market import BarRow, MarketClockRow, ReplayRow
@@ -20,6 +26,7 @@ __all__ = [
     "BalanceRow",
     "BalanceSnapshotRow",
     "BarRow",
+    "BookReadRow",
     "BrokerAccountRow",
     "BrokerSessionRow",
     "BrokerSymbolRow",
@@ -32,6 +39,7 @@ __all__ = [
     "OrderEventRow",
     "OrderRow",
     "PositionRow",
+    "ReconciliationRequestRow",
     "ReconciliationRow",
     "ReplayRow",
     "SignalRow",

@@ -58,3 +58,22 @@ class ReconciliationRow(Base):
         one_of("verdict", ReconciliationVerdict),
         Index("ix_reconciliations_newest", "account_id", "id"),
     )
+
+
+class ReconciliationRequestRow(Base):
+    """A comparison that the keeper is asked to make; gone once its report is stored."""
+
+    __tablename__ = "reconciliation_requests"
+    account_id: Mapped[Id] = mapped_column(ForeignKey("broker_accounts.id"), primary_key=True)
+    cause: Mapped[str] = mapped_column(primary_key=True)
+    requested_at: Mapped[Moment] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (one_of("cause", ReconciliationCause),)
+
+
+class BookReadRow(Base):
+    """When an account's whole order book of a trading day was read last."""
+
+    __tablename__ = "book_reads"
+    account_id: Mapped[Id] = mapped_column(ForeignKey("broker_accounts.id"), primary_key=True)
+    trading_day: Mapped[date] = mapped_column(primary_key=True)
+    read_at: Mapped[Moment]

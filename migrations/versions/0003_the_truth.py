@@ -104,6 +104,29 @@ def upgrade() -> None:
     )
     op.create_index("ix_reconciliations_newest", "reconciliations", ["account_id", "id"], unique=False)
     op.create_table(
+        "reconciliation_requests",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column(
+            "requested_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.CheckConstraint(
+            "cause IN ('START', 'PERIODIC', 'DAY_END', 'REQUEST')", name=op.f("ck_reconciliation_requests_cause")
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["broker_accounts.id"], name=op.f("fk_reconciliation_requests_account_id")
+        ),
+        sa.PrimaryKeyConstraint("account_id", "cause", name=op.f("pk_reconciliation_requests")),
+    )
+    op.create_table(
+        "book_reads",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("trading_day", sa.Date(), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["broker_accounts.id"], name=op.f("fk_book_reads_account_id")),
+        sa.PrimaryKeyConstraint("account_id", "trading_day", name=op.f("pk_book_reads")),
+    )
+    op.create_table(
         "alerts",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -118,7 +141,7 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "kind IN ('ORDER_UNKNOWN', 'ORDER_OVERFILLED', 'STATUS_UNRECOGNISED', 'ROW_UNREADABLE', 'ORPHAN_ORDER', 'EXTERNAL_ORDER', 'COMMAND_PARKED', 'EXIT_WAITING', 'BREAKER_OPEN', 'LOGIN_FAILING', 'SESSION_BROKEN', 'BROKER_UNREADABLE', 'POSITION_MISMATCH', 'CASH_MISMATCH', 'DAY_NOT_CLOSED')",
+            "kind IN ('ORDER_UNKNOWN', 'ORDER_OVERFILLED', 'STATUS_UNRECOGNISED', 'ROW_UNREADABLE', 'ORPHAN_ORDER', 'EXTERNAL_ORDER', 'COMMAND_PARKED', 'EXIT_WAITING', 'BREAKER_OPEN', 'LOGIN_FAILING', 'SESSION_BROKEN', 'BROKER_UNREADABLE', 'POSITION_MISMATCH', 'CASH_MISMATCH', 'ORDER_MISMATCH', 'DAY_NOT_CLOSED')",
             name=op.f("ck_alerts_kind"),
         ),
         sa.CheckConstraint("severity IN ('INFO', 'WARNING', 'CRITICAL')", name=op.f("ck_alerts_severity")),
@@ -229,6 +252,8 @@ def downgrade() -> None:
     op.drop_column("broker_accounts", "orders_per_minute")
     op.drop_index("uq_alerts_open", table_name="alerts", postgresql_where="closed_at IS NULL")
     op.drop_table("alerts")
+    op.drop_table("book_reads")
+    op.drop_table("reconciliation_requests")
     op.drop_index("ix_reconciliations_newest", table_name="reconciliations")
     op.drop_table("reconciliations")
     op.drop_table("balances")
