@@ -1,6 +1,6 @@
 """The doors to the outside world, as the trading rules see them. Implementations live in the layers above."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -143,6 +143,22 @@ class BrokerOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StrangeRow:
+    """A row of an order book that names its order, but says what we have no word for."""
+
+    broker_order_id: str
+    problem: str
+
+
+class OrderBook(list[BrokerOrder]):
+    """A complete read of a broker's orders. With a strange row in it nothing is proven to be absent."""
+
+    def __init__(self, rows: Iterable[BrokerOrder] = (), *, strange: Iterable[StrangeRow] = ()) -> None:
+        super().__init__(rows)
+        self.strange = tuple(strange)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerTrade:
     """One row of a broker's trade book. `traded_at` in UTC; `trade_date` is the exchange's day."""
 
@@ -202,7 +218,7 @@ class Broker(Protocol):
     async def order_details(self, session: BrokerSession, broker_unique_id: str) -> BrokerOrder:
         """Return one order by the broker's unique id (not its order id)."""
 
-    async def order_book(self, session: BrokerSession) -> list[BrokerOrder]:
+    async def order_book(self, session: BrokerSession) -> OrderBook:
         """Return the day's orders."""
 
     async def trade_book(self, session: BrokerSession) -> list[BrokerTrade]:

@@ -21,7 +21,7 @@ from app.core.errors import BrokerUnreadable, SessionDead
 from app.core.instruments import Exchange
 from app.core.orders import OrderType
 from app.core.outcomes import PlaceOutcome, Refused
-from app.core.ports import BrokerOrder, BrokerPosition, BrokerSession, BrokerTrade, Funds, PlaceRequest
+from app.core.ports import BrokerOrder, BrokerPosition, BrokerSession, BrokerTrade, Funds, OrderBook, PlaceRequest
 
 # Room for some 30,000 orders, far above the broker's own hourly limit over a day.
 READ_BYTES_MAX = 32 * 1024 * 1024
@@ -143,7 +143,7 @@ class AngelOneBroker:
 
     # Reads
 
-    async def order_book(self, session: BrokerSession) -> list[BrokerOrder]:
+    async def order_book(self, session: BrokerSession) -> OrderBook:
         """Return the day's orders."""
         return await self._read(Route.ORDER_BOOK, session, books.parse_orders)
 

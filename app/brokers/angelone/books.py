@@ -1,10 +1,14 @@
-"""The rows of SmartAPI's books. One row that cannot be understood makes the whole read unreadable."""
+"""The rows of SmartAPI's books. One row that cannot be understood makes the whole read unreadable.
+
+An order that somebody made elsewhere may use words that we never send. Such a word in a field that we can do without
+is None; one that leaves us without the order's market or side makes the row strange, and is told beside the others.
+"""
 
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
-from app.brokers.angelone.requests import PRODUCTS
+from app.brokers.angelone.requests import DURATIONS, ORDER_TYPES, PRODUCTS
 from app.brokers.angelone.values import (
     Malformed,
     clock_time,
@@ -13,7 +17,10 @@ from app.brokers.angelone.values import (
     in_utc,
     mapping,
     number,
+    one_line,
     optional_identifier,
+    optional_moment,
+    optional_price,
     price,
     rows,
     text,
@@ -21,9 +28,19 @@ from app.brokers.angelone.values import (
 )
 from app.core.instruments import Exchange
 from app.core.orders import Product, Side
-from app.core.ports import BrokerOrder, BrokerOrderState, BrokerPosition, BrokerTrade, Funds
+from app.core.ports import (
+    BrokerOrder,
+    BrokerOrderState,
+    BrokerPosition,
+    BrokerTrade,
+    Funds,
+    OrderBook,
+    StrangeRow,
+)
 
 _PRODUCTS_BY_NAME = {name: product for product, name in PRODUCTS.items()}
+_TYPES_BY_NAME = {name: order_type for order_type, name in ORDER_TYPES.items()}
+_VALIDITIES_BY_NAME = {name: validity for validity, name in DURATIONS.items()}
 
 STATES = {
     "validation pending": BrokerOrderState.WORKING,
@@ -47,13 +64,24 @@ def order_state(status: str) -> BrokerOrderState:
     return STATES.get(" ".join(status.lower().split()), BrokerOrderState.UNRECOGNISED)
 
 
-def parse_orders(data: object) -> list[BrokerOrder]:
+class StrangeWord(Malformed):
+    """A word that is well-formed, but that no market or side of ours has."""
+
+
+def parse_orders(data: object) -> OrderBook:
     """Return the rows of an order book; raises `Malformed`."""
-    return [parse_order(row) for row in rows(data, "order book")]
+    orders: list[BrokerOrder] = []
+    strange: list[StrangeRow] = []
+    for row in rows(data, "order book"):
+        try:
+            orders.append(parse_order(row))
+        except StrangeWord as error:
+            strange.append(StrangeRow(broker_order_id=identifier(row, "orderid"), problem=str(error)))
+    return OrderBook(orders, strange=strange)
 
 
 def parse_order(row: Mapping[str, object], *, status_fallback: str = "") -> BrokerOrder:
-    """Return one order of the book, the details or the stream; raises `Malformed`.
+    """Return one order of the book, the details or the stream; raises `Malformed`, for a strange row `StrangeWord`.
 
     `orderstatus` goes before `status`: a changed stop order can show `modified` in the one and `trigger pending` in
     the other, and the first is where it stands.
@@ -73,6 +101,13 @@ def parse_order(row: Mapping[str, object], *, status_fallback: str = "") -> Brok
         state=order_state(raw_status),
         raw_status=raw_status,
         text=text(row, "text"),
+        token=optional_identifier(row, "symboltoken"),
+        order_type=_TYPES_BY_NAME.get(str(row.get("ordertype"))),
+        product=_PRODUCTS_BY_NAME.get(str(row.get("producttype"))),
+        validity=_VALIDITIES_BY_NAME.get(str(row.get("duration"))),
+        price=optional_price(row, "price"),
+        trigger_price=optional_price(row, "triggerprice"),
+        updated_at=optional_moment(row, "updatetime") or optional_moment(row, "exchorderupdatetime"),
     )
 
 
@@ -153,17 +188,17 @@ def _average_price(row: Mapping[str, object], filled: int) -> Decimal:
 
 
 def _exchange(row: Mapping[str, object]) -> Exchange:
-    try:
-        return Exchange(identifier(row, "exchange"))
-    except ValueError:
-        raise Malformed("exchange is not one that we know") from None
+    word = identifier(row, "exchange")
+    if word not in Exchange:
+        raise StrangeWord(one_line(f"exchange {word} is not one that we know"))
+    return Exchange(word)
 
 
 def _side(row: Mapping[str, object]) -> Side:
-    try:
-        return Side(identifier(row, "transactiontype"))
-    except ValueError:
-        raise Malformed("transactiontype is neither BUY nor SELL") from None
+    word = identifier(row, "transactiontype")
+    if word not in Side:
+        raise StrangeWord(one_line(f"transactiontype {word} is neither BUY nor SELL"))
+    return Side(word)
 
 
 def _product(row: Mapping[str, object]) -> Product:

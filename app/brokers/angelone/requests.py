@@ -20,7 +20,7 @@ ORDER_TYPES = {
     OrderType.SL_M: "STOPLOSS_MARKET",
 }
 PRODUCTS = {Product.MIS: "INTRADAY", Product.CNC: "DELIVERY", Product.NRML: "CARRYFORWARD"}
-_DURATIONS = {Validity.DAY: "DAY", Validity.IOC: "IOC"}
+DURATIONS = {Validity.DAY: "DAY", Validity.IOC: "IOC"}
 
 
 class UnsendableRequest(ValueError):
@@ -95,7 +95,7 @@ def _order_fields(request: PlaceRequest) -> dict[str, str]:
         "exchange": request.exchange,
         "ordertype": ORDER_TYPES[request.order_type],
         "producttype": PRODUCTS[request.product],
-        "duration": _DURATIONS[request.validity],
+        "duration": DURATIONS[request.validity],
         "price": _price("price", request.price, needed=request.order_type.has_limit_price),
         "triggerprice": _price("trigger_price", request.trigger_price, needed=request.order_type.has_trigger),
         "quantity": str(request.quantity),

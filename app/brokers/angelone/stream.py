@@ -10,7 +10,7 @@ from http import HTTPStatus
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from app.brokers.angelone.books import parse_order
+from app.brokers.angelone.books import StrangeWord, parse_order
 from app.brokers.angelone.values import Malformed, load_json, mapping, one_line, text
 from app.core.errors import BrokerUnreadable, SessionDead
 from app.core.ports import BrokerOrder
@@ -118,7 +118,10 @@ async def _updates(connection: ClientConnection) -> AsyncIterator[BrokerOrder]:
 
 
 def parse_frame(frame: str | bytes) -> BrokerOrder | None:
-    """Return the order of a frame, None for the greeting; raises `Malformed`."""
+    """Return the order of a frame; None for the greeting, and for a strange row, of which the book tells.
+
+    Raises `Malformed`.
+    """
     envelope = mapping(load_json(frame), "frame")
     code = text(envelope, "order-status")
     status_code = envelope.get("status-code")
@@ -128,4 +131,7 @@ def parse_frame(frame: str | bytes) -> BrokerOrder | None:
     order = {} if data is None else mapping(data, "orderData")
     if code == _GREETING and not text(order, "orderstatus") and not text(order, "status"):
         return None
-    return parse_order(order, status_fallback=_STATUS_OF_CODE.get(code, ""))
+    try:
+        return parse_order(order, status_fallback=_STATUS_OF_CODE.get(code, ""))
+    except StrangeWord:
+        return None

@@ -123,6 +123,22 @@ def price(row: Mapping[str, object], key: str) -> Decimal:
     return value
 
 
+def optional_price(row: Mapping[str, object], key: str) -> Decimal | None:
+    """Return a price in rupees, or None where there is none: zero, nothing, or what cannot be understood."""
+    try:
+        return price(row, key) or None
+    except Malformed:
+        return None
+
+
+def optional_moment(row: Mapping[str, object], key: str) -> datetime | None:
+    """Return a moment of India in UTC, or None where there is none that can be understood."""
+    try:
+        return exchange_moment(row.get(key), key)
+    except Malformed:
+        return None
+
+
 def whole(row: Mapping[str, object], key: str) -> int:
     """Return a whole number of any sign; raises `Malformed`."""
     return to_whole(row.get(key), key)

@@ -14,7 +14,7 @@ from app.core.errors import BrokerUnreadable, PaperGuardError
 from app.core.instruments import Exchange
 from app.core.orders import OrderType
 from app.core.outcomes import Accepted, NotSent, PlaceOutcome
-from app.core.ports import BrokerOrder, BrokerPosition, BrokerSession, BrokerTrade, Funds, PlaceRequest
+from app.core.ports import BrokerOrder, BrokerPosition, BrokerSession, BrokerTrade, Funds, OrderBook, PlaceRequest
 from app.infra.clock import next_ist_midnight
 
 _CASH = Decimal(10_000_000)
@@ -73,7 +73,7 @@ class NullBroker:
             return NotSent(reason="deadline passed")
         return Accepted(broker_order_id=broker_order_id)
 
-    async def order_book(self, session: BrokerSession) -> list[BrokerOrder]:
+    async def order_book(self, session: BrokerSession) -> OrderBook:
         """Raise `BrokerUnreadable`."""
         raise _no_books()
 

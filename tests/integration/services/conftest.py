@@ -18,6 +18,7 @@ from app.core.ports import (
     BrokerSession,
     BrokerTrade,
     Funds,
+    OrderBook,
     PlaceRequest,
     StoredTokens,
 )
@@ -49,6 +50,7 @@ class ScriptedBroker:
         self.logins = 0
         self.login_error: Exception | None = None
         self.trades: list[BrokerTrade] = []
+        self.book = OrderBook()
 
     async def login(self) -> BrokerSession:
         self.logins += 1
@@ -65,8 +67,8 @@ class ScriptedBroker:
             return await answer(request)
         return answer
 
-    async def order_book(self, session: BrokerSession) -> list[BrokerOrder]:
-        return []
+    async def order_book(self, session: BrokerSession) -> OrderBook:
+        return self.book
 
     async def trade_book(self, session: BrokerSession) -> list[BrokerTrade]:
         return self.trades

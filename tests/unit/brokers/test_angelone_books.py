@@ -15,7 +15,7 @@ from app.brokers.angelone.values import Malformed, load_json
 from app.brokers.http import Reply
 from app.core.errors import BrokerUnreadable, SessionDead
 from app.core.instruments import Exchange
-from app.core.orders import Product, Side
+from app.core.orders import OrderType, Product, Side, Validity
 from app.core.ports import BrokerOrder, BrokerOrderState, BrokerPosition, BrokerTrade, Funds
 from tests.harness.broker_server import golden, golden_body
 
@@ -47,7 +47,15 @@ def test_an_order_book_row_is_read_with_its_progress() -> None:
         state=BrokerOrderState.WORKING,
         raw_status="open",
         text="",
+        token="3045",
+        order_type=OrderType.LIMIT,
+        product=Product.MIS,
+        validity=Validity.DAY,
+        price=Decimal("194.50"),
+        trigger_price=None,
+        updated_at=datetime(2026, 9, 21, 4, 45, 30, tzinfo=UTC),
     )
+    assert (second.order_type, second.price, second.trigger_price) == (OrderType.SL, Decimal(190), Decimal("190.5"))
     assert second.raw_status == "trigger pending", "orderstatus goes before status"
     assert second.tag == "SDAAAAAAAAAAAAAAAA"
     assert second.average_price == 0
@@ -129,8 +137,9 @@ def test_a_status_that_no_source_lists_is_unrecognised_and_kept(status: str) -> 
         {"orderid": {"a": 1}},
         {"uniqueorderid": 1.5},
         {"ordertag": []},
-        {"exchange": "NYSE"},
-        {"transactiontype": "HOLD"},
+        {"exchange": None},
+        {"transactiontype": 5.5},
+        {"exchange": "NYSE", "orderid": ""},
         {"tradingsymbol": None},
         {"quantity": "ten"},
         {"quantity": "1.5"},
@@ -154,6 +163,34 @@ def test_a_status_that_no_source_lists_is_unrecognised_and_kept(status: str) -> 
 def test_one_odd_order_row_makes_the_whole_book_unreadable(change: dict[str, object]) -> None:
     with pytest.raises(Malformed):
         books.parse_orders(row("order_book", **change))
+
+
+@pytest.mark.parametrize("change", [{"exchange": "NYSE"}, {"transactiontype": "HOLD"}])
+def test_a_row_of_an_unknown_market_or_side_is_told_apart_and_hides_no_other(change: dict[str, object]) -> None:
+    book = books.parse_orders(row("order_book", **change))
+    assert [order.broker_order_id for order in book] == ["260921000000011"]
+    (strange,) = book.strange
+    assert strange.broker_order_id == "260921000000010"
+    assert str(next(iter(change.values()))) in strange.problem
+
+
+@pytest.mark.parametrize(
+    ("change", "unsaid"),
+    [
+        ({"ordertype": "ROBO"}, "order_type"),
+        ({"producttype": "MARGIN"}, "product"),
+        ({"duration": None}, "validity"),
+        ({"price": "a lot"}, "price"),
+        ({"price": "0.00"}, "price"),
+        ({"triggerprice": None}, "trigger_price"),
+        ({"updatetime": "yesterday", "exchorderupdatetime": ""}, "updated_at"),
+        ({"symboltoken": ""}, "token"),
+    ],
+)
+def test_a_word_that_we_can_do_without_is_unsaid(change: dict[str, object], unsaid: str) -> None:
+    order = books.parse_orders(row("order_book", variety="NEW", **change))[-1]
+    assert getattr(order, unsaid) is None
+    assert order.broker_order_id == "260921000000010"
 
 
 @pytest.mark.parametrize(
@@ -241,6 +278,12 @@ def test_an_odd_candle_makes_the_history_unreadable(candle: object) -> None:
 def test_a_last_price_of_another_token_is_unreadable() -> None:
     with pytest.raises(Malformed):
         market.parse_last_price(data("last_price"), "2885")
+
+
+def test_a_strange_frame_is_left_to_the_book() -> None:
+    update = copy.deepcopy(golden("stream_update")["frame"])
+    update["orderData"] |= {"exchange": "NYSE"}
+    assert stream.parse_frame(json.dumps(update)) is None
 
 
 def test_stream_frames_prefer_the_order_over_the_code() -> None:
