@@ -63,10 +63,10 @@ ROW = BrokerOrder(
         ({}, {"updated_at": CLAIMED + timedelta(hours=3)}),
         ({"claimed_at": None}, {}),
         ({"market_time": CLAIMED - timedelta(days=2000)}, {"updated_at": CLAIMED - timedelta(days=1999)}),
-        ({"order_type": OrderType.MARKET, "price": None}, {"price": Decimal("190")}),
+        ({"order_type": OrderType.MARKET, "price": None}, {"price": Decimal(190)}),
         ({"order_type": OrderType.MARKET, "price": None}, {"order_type": OrderType.MARKET, "price": None}),
-        ({"order_type": OrderType.SL, "trigger_price": Decimal("182")}, {"order_type": OrderType.LIMIT}),
-        ({"order_type": OrderType.SL_M, "price": None, "trigger_price": Decimal("182")}, {"price": Decimal("179")}),
+        ({"order_type": OrderType.SL, "trigger_price": Decimal(182)}, {"order_type": OrderType.LIMIT}),
+        ({"order_type": OrderType.SL_M, "price": None, "trigger_price": Decimal(182)}, {"price": Decimal(179)}),
     ],
 )
 def test_a_row_that_contradicts_nothing_could_be_the_order(order: dict[str, Any], row: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def test_a_row_that_contradicts_nothing_could_be_the_order(order: dict[str, Any]
         ({}, {"order_type": OrderType.SL}),
         ({}, {"product": Product.CNC}),
         ({}, {"price": Decimal("182.70")}),
-        ({"order_type": OrderType.SL, "trigger_price": Decimal("182")}, {"trigger_price": Decimal("181")}),
+        ({"order_type": OrderType.SL, "trigger_price": Decimal(182)}, {"trigger_price": Decimal(181)}),
         ({}, {"updated_at": CLAIMED - timedelta(seconds=6, microseconds=1)}),
         ({"market_time": CLAIMED + timedelta(days=1)}, {"updated_at": CLAIMED - timedelta(seconds=6)}),
     ],
