@@ -7,6 +7,7 @@ from app.bootstrap.foundation import foundation, process_name
 from app.bootstrap.trading import broker_pool
 from app.infra.config import Config
 from app.queue.connection import build_queue_redis
+from app.queue.producer import RedisDoorbell
 from app.queue.tasks import execute_command_job
 from app.queue.worker import OrderWorker
 from app.services.order_executor import OrderExecutor
@@ -17,6 +18,8 @@ async def run(config: Config, stop: asyncio.Event) -> None:
     async with foundation(config) as base, AsyncExitStack() as stack:
         pool, _ = broker_pool(base)
         stack.push_async_callback(pool.close)
+        queue_redis = build_queue_redis(config.redis_url.get_secret_value())
+        stack.push_async_callback(queue_redis.aclose)
         executor = OrderExecutor(
             uow=base.uow,
             brokers=pool,
@@ -25,6 +28,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             send_window_s=config.send_window_s,
             record_for_s=config.drain_s,
             bell=base.bell,
+            doorbell=RedisDoorbell(queue_redis, clock=base.clock),
         )
         worker = OrderWorker(
             [execute_command_job(executor)],

@@ -89,7 +89,8 @@ WITH o AS (
     done_at = CASE WHEN :done THEN coalesce(done_at, clock_timestamp()) ELSE done_at END
   WHERE id = :order_id RETURNING id
 ), c AS (
-  UPDATE order_commands SET state = 'DONE' FROM o WHERE order_id = o.id AND kind = 'PLACE' AND state IN ('UNKNOWN', 'PENDING')
+  UPDATE order_commands SET state = 'DONE' FROM o
+  WHERE order_id = o.id AND kind = 'PLACE' AND state IN ('UNKNOWN', 'PENDING')
 )
 INSERT INTO order_events (order_id, event, status, actor, detail)
 SELECT id, :event, :event_status, 'keeper', CAST(:detail AS jsonb) FROM o

@@ -1,6 +1,7 @@
 """Carrying one command to the broker: guard, claim, send, record. At most one process ever sends an attempt."""
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,24 +10,29 @@ from uuid import UUID
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from app.brokers.guarded import GuardedBroker, NotNow, Permit, Spend
-from app.core.commands import CommandState
 from app.core.instruments import Exchange
-from app.core.orders import Lane, OrderStatus, Urgency
-from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
-from app.core.ports import Clock, PlaceRequest
-from app.core.transitions import OrderEvent
+from app.core.orders import Lane, Urgency
+from app.core.outcomes import NotSent, PlaceOutcome, Throttled
+from app.core.ports import Clock, Doorbell
 from app.infra.database import is_database_away
 from app.infra.events import Channel, EventBell
 from app.infra.failpoints import Point, reach
 from app.infra.logging import get_logger
-from app.repositories.commands import Claim, Finding
+from app.repositories.commands import Claim, Finding, Recorded
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.broker_pool import BrokerPool
+from app.services.command_sending import finding_of, send
 from app.services.priority_gate import PriorityGate
+from app.services.unclaimed_commands import UnclaimedCommands
 
 RECORD_RETRY_S = 0.2
 RECORD_RETRY_S_MAX = 2.0
 NOT_SENT_WAIT_S = 0.2
+NOT_SENT_WAIT_S_MAX = 5.0
+JITTER = 1.25
+"""Waits are stretched by up to this, so that what failed together does not come back together."""
+SIBLING_WAIT_S = 0.2
+"""How long a command waits for the other one of its order that is on its way."""
 
 log = get_logger(__name__)
 
@@ -51,8 +57,10 @@ class OrderExecutor:
         send_window_s: float,
         record_for_s: float,
         bell: EventBell,
+        doorbell: Doorbell,
     ) -> None:
         self._bell = bell
+        self._unclaimed = UnclaimedCommands(uow=uow, doorbell=doorbell, worker=worker)
         self._gate = PriorityGate()
         self._uow = uow
         self._brokers = brokers
@@ -95,52 +103,29 @@ class OrderExecutor:
         async with self._uow.statement() as tx:
             claim = await tx.commands.claim(
                 command_id, worker=self._worker, window_s=self._send_window_s, rung_at=rung_at
-            )
-            if claim is None:
-                await tx.commands.expire(command_id, worker=self._worker)
-                return None
+            ) or await tx.commands.claim_change(command_id, worker=self._worker, window_s=self._send_window_s)
+        if claim is None:
+            return Later(SIBLING_WAIT_S) if await self._unclaimed.look_after(command_id) else None
         reach(Point.WORKER_AFTER_CLAIM)
         sent_at = self._clock.now()
-        outcome = await self._send(broker, permit, claim, deadline)
+        outcome = await send(broker, permit, claim, deadline)
         reach(Point.WORKER_AFTER_ANSWER)
-        finding = _finding(outcome, sent_at=sent_at, answered_at=self._clock.now())
-        await self._record(claim, finding)
+        finding = finding_of(claim.kind, outcome, sent_at=sent_at, answered_at=self._clock.now())
+        recorded = await self._record(claim, finding)
+        if recorded is not None and recorded.cancel_wanted:
+            await self._unclaimed.release(claim.order_id)
         await self._bell.ring(Channel.PROGRESS)
         log.info(
-            "order.place.done",
+            "order.command.done",
+            kind=claim.kind,
             order_id=str(claim.order_id),
             attempt=claim.attempt,
             outcome=type(outcome).__name__,
             reason=finding.reason,
         )
-        if isinstance(outcome, Throttled):
-            return Later(outcome.retry_after_s)
-        return Later(NOT_SENT_WAIT_S) if isinstance(outcome, NotSent) else None
+        return _again(outcome, claim.attempt)
 
-    async def _send(self, broker: GuardedBroker, permit: Permit, claim: Claim, deadline: float) -> PlaceOutcome:
-        if claim.trading_symbol is None or claim.token is None:
-            return Refused(code="no_broker_symbol", message="the broker has no symbol for this instrument")
-        request = PlaceRequest(
-            exchange=claim.exchange,
-            trading_symbol=claim.trading_symbol,
-            token=claim.token,
-            side=claim.side,
-            quantity=claim.quantity,
-            order_type=claim.order_type,
-            product=claim.product,
-            validity=claim.validity,
-            price=claim.price,
-            trigger_price=claim.trigger_price,
-            tag=claim.tag,
-        )
-        reach(Point.WORKER_BEFORE_SEND)
-        try:
-            return await broker.place(permit, request, deadline=deadline)
-        except Exception as error:  # isolation point: whatever fails here may have failed after the write
-            log.exception("order.place.crashed", order_id=str(claim.order_id))
-            return Ambiguous(reason=f"the adapter failed: {type(error).__name__}")
-
-    async def _record(self, claim: Claim, finding: Finding) -> None:
+    async def _record(self, claim: Claim, finding: Finding) -> Recorded | None:
         """Write the outcome; while the database is away, try on. Past the bound the keeper calls it UNKNOWN."""
         tries = AsyncRetrying(
             retry=retry_if_exception(is_database_away),
@@ -149,7 +134,7 @@ class OrderExecutor:
             reraise=True,
         )
         try:
-            status: OrderStatus | None = await tries(self._record_once, claim, finding)
+            recorded: Recorded | None = await tries(self._record_once, claim, finding)
         except Exception:
             log.exception(
                 "order.record.lost",
@@ -158,15 +143,16 @@ class OrderExecutor:
                 broker_order_id=finding.broker_order_id,
             )
             raise
-        if status is None:
+        if recorded is None:
             log.error("order.record.conflict", order_id=str(claim.order_id), outcome=finding.event)
+        return recorded
 
-    async def _record_once(self, claim: Claim, finding: Finding) -> OrderStatus | None:
+    async def _record_once(self, claim: Claim, finding: Finding) -> Recorded | None:
         reach(Point.WORKER_BEFORE_RECORD)
         async with self._uow.statement() as tx:
-            status = await tx.commands.record(claim, finding, worker=self._worker)
+            recorded = await tx.commands.record(claim, finding, worker=self._worker)
         reach(Point.WORKER_AFTER_RECORD)
-        return status
+        return recorded
 
     async def _shielded(self, work: Coroutine[None, None, Later | None]) -> Later | None:
         """Finish what is claimed even when this job is cancelled, then let the cancel through."""
@@ -178,30 +164,10 @@ class OrderExecutor:
             raise
 
 
-def _finding(outcome: PlaceOutcome, *, sent_at: datetime, answered_at: datetime) -> Finding:
-    match outcome:
-        case Accepted():
-            return Finding(
-                event=OrderEvent.ACCEPTED,
-                command_state=CommandState.DONE,
-                broker_order_id=outcome.broker_order_id,
-                broker_unique_id=outcome.broker_unique_id,
-                sent_at=sent_at,
-                acknowledged_at=answered_at,
-            )
-        case Refused():
-            return Finding(
-                event=OrderEvent.REFUSED,
-                command_state=CommandState.DONE,
-                reason=f"{outcome.code}: {outcome.message}",
-                sent_at=sent_at,
-                acknowledged_at=answered_at,
-            )
-        case NotSent():
-            return Finding(event=OrderEvent.NOT_SENT, command_state=CommandState.PENDING, reason=outcome.reason)
-        case Throttled():
-            return Finding(event=OrderEvent.THROTTLED, command_state=CommandState.PENDING, reason=outcome.reason)
-        case Ambiguous():
-            return Finding(
-                event=OrderEvent.AMBIGUOUS, command_state=CommandState.UNKNOWN, reason=outcome.reason, sent_at=sent_at
-            )
+def _again(outcome: PlaceOutcome, attempt: int) -> Later | None:
+    """Return when to try again what was provably not sent: soon, then ever later, and not all at the same moment."""
+    if not isinstance(outcome, (NotSent, Throttled)):
+        return None
+    wait_s = min(NOT_SENT_WAIT_S * 2 ** min(attempt - 1, 10), NOT_SENT_WAIT_S_MAX)
+    asked_s = outcome.retry_after_s if isinstance(outcome, Throttled) else 0.0
+    return Later(max(wait_s, asked_s) * random.uniform(1.0, JITTER))  # noqa: S311  spreading needs no secrecy

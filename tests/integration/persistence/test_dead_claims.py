@@ -92,8 +92,9 @@ async def test_late_first_hand_evidence_settles_what_was_given_up(world: World) 
     await world.let_claims_die()
     await bury(world)
     async with world.uow.statement() as tx:
-        status = await tx.commands.record(claim, FINDINGS[OrderEvent.ACCEPTED], worker="w1")
-    assert status is OrderStatus.PLACED
+        recorded = await tx.commands.record(claim, FINDINGS[OrderEvent.ACCEPTED], worker="w1")
+    assert recorded is not None
+    assert recorded.status is OrderStatus.PLACED
     assert (await world.order(new)).broker_order_id == "B1"
     assert await world.command_state(new) == "DONE"
 

@@ -51,7 +51,8 @@ class Case(NamedTuple):
 
     async def record(self, finding: Finding) -> OrderStatus | None:
         async with self.world.uow.statement() as tx:
-            return await tx.commands.record(self.claim, finding, worker="w1")
+            recorded = await tx.commands.record(self.claim, finding, worker="w1")
+        return None if recorded is None else recorded.status
 
 
 @pytest.mark.parametrize("event", FINDINGS)

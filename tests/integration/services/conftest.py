@@ -145,6 +145,7 @@ class Floor:
             send_window_s=send_window_s,
             record_for_s=record_for_s,
             bell=self.desk.base.bell,
+            doorbell=self.desk.doorbell,
         )
 
     async def run(self, answer: OrderAnswer, executor: OrderExecutor | None = None) -> Later | None:
