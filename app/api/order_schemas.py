@@ -3,7 +3,7 @@
 from datetime import date
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from app.api.schemas import Moment, PriceIn, Rupees
 from app.core.instruments import Instrument
@@ -38,7 +38,11 @@ class OrderIn(BaseModel):
     order_type: OrderType
     product: Product
     validity: Validity = Validity.DAY
-    urgency: Urgency = Field(default=Urgency.NORMAL, description="All but NORMAL use the priority lane")
+    urgency: Urgency | None = Field(
+        default=None,
+        description="All but NORMAL use the priority lane. Not given: HIGH for an EXIT, NORMAL for an ENTRY",
+        examples=["NORMAL"],
+    )
     purpose: Purpose = Field(
         default=Purpose.ENTRY, description="EXIT only reduces a position; it is let through where entries are refused"
     )
@@ -50,6 +54,12 @@ class OrderIn(BaseModel):
     client_order_id: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9._:-]{1,64}$", description="Your own id, unique in the account"
     )
+
+    @model_validator(mode="after")
+    def _usual_urgency(self) -> "OrderIn":
+        if self.urgency is None:
+            self.urgency = Urgency.HIGH if self.purpose is Purpose.EXIT else Urgency.NORMAL
+        return self
 
 
 class OrderAccepted(BaseModel):

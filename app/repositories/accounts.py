@@ -22,19 +22,35 @@ class StoredAccount:
 
 
 class AccountNow(NamedTuple):
-    """How an account and its market stand at this moment."""
+    """How an account and its market stand at this moment.
+
+    `logged_out`: for longer than a login takes, or refused by the broker. `blocks`: why no entries are taken, as text.
+    """
 
     status: AccountStatus
     market_time: datetime | None
     trading_day: date | None
+    logged_out: bool
+    blocks: str | None
 
+
+LOGIN_GRACE_S = 30
+"""How long an account without a live session still takes entries: a login after midnight or a dead token is quicker."""
+
+LOGGED_OUT = f"""CASE
+  WHEN s.state IN ('BROKEN', 'LOGGED_OUT') THEN true
+  WHEN s.state = 'LOGGED_IN' THEN s.expires_at < clock_timestamp() - interval '{LOGIN_GRACE_S} seconds'
+  ELSE coalesce(s.updated_at, a.created_at) < clock_timestamp() - interval '{LOGIN_GRACE_S} seconds' END"""
+"""SQL over accounts `a` and their sessions `s`: whether an account's entries are refused because it is logged out."""
 
 # Read for every order, so it is spelt out: building the query anew costs as much as asking it.
 # A clock that nobody has moved for so long (its feed is dead) tells no time: better none than a wrong one.
-_NOW = text("""
-SELECT a.status, m.market_time, m.trading_day
+_NOW = text(f"""
+SELECT a.status, m.market_time, m.trading_day, {LOGGED_OUT} AS logged_out,
+  (SELECT string_agg(b.reason, ', ' ORDER BY b.reason) FROM account_blocks b WHERE b.account_id = a.id) AS blocks
 FROM broker_accounts a LEFT JOIN market_clock m ON m.source = a.market_source
   AND m.updated_at > clock_timestamp() - interval '10 minutes'
+LEFT JOIN broker_sessions s ON s.account_id = a.id
 WHERE a.id = :account_id
 """)
 # Pausing an account stops no order that is at its broker already.
@@ -104,9 +120,9 @@ class AccountRepository:
         return StoredAccount(account=_account(row), credentials=row["credentials"], base_url=row["base_url"])
 
     async def now(self, account_id: UUID) -> AccountNow | None:
-        """Return the account's status and the time of its market."""
+        """Return how the account stands for a new order, and the time of its market."""
         row = (await self._connection.execute(_NOW, {"account_id": account_id})).first()
-        return AccountNow(AccountStatus(row[0]), row[1], row[2]) if row else None
+        return AccountNow(AccountStatus(row[0]), row[1], row[2], row[3], row[4]) if row else None
 
 
 def _account(row: RowMapping) -> Account:

@@ -13,6 +13,7 @@ from app.repositories.accounts import AccountRepository
 from app.repositories.alerts import AlertRepository
 from app.repositories.audit import AuditRepository
 from app.repositories.commands import CommandRepository
+from app.repositories.exits import ExitRepository
 from app.repositories.fills import FillRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.instruments import InstrumentRepository
@@ -35,6 +36,7 @@ class Transaction:
         self.audit = AuditRepository(connection)
         self.blocks = AccountBlockRepository(connection)
         self.commands = CommandRepository(connection)
+        self.exits = ExitRepository(connection)
         self.fills = FillRepository(connection)
         self.idempotency = IdempotencyRepository(connection)
         self.instruments = InstrumentRepository(connection)

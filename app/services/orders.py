@@ -1,12 +1,14 @@
 """Taking an order: validated, saved with its answer in one transaction, then the bell is rung."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from app.core.accounts import Account, AccountStatus
+from app.core.accounts import Account
 from app.core.errors import InvalidOrder, OrderRefused
 from app.core.instruments import Instrument
 from app.core.order_rules import check_intent
@@ -15,12 +17,12 @@ from app.core.ports import Clock, Doorbell, Ring
 from app.core.tags import client_order_id, order_tag
 from app.infra.failpoints import Point, reach
 from app.infra.ids import new_id
-from app.repositories.accounts import AccountNow
 from app.repositories.idempotency import StoredAnswer
 from app.repositories.orders import DuplicateClientOrderId, NewOrder
 from app.repositories.unit_of_work import Transaction, UnitOfWork
 from app.services.account_directory import AccountDirectory
 from app.services.instrument_manager import InstrumentManager
+from app.services.order_admission import admit, check_exit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +90,19 @@ class OrderService:
         was used with another body. A refusal by the present state is an answer, and stored like any other.
         """
         received_at = self._clock.now()
-        account, instrument = await self._look_up(request)
-        intent = _intent(request, account=account, instrument=instrument, caller=caller, key=key)
-        check_intent(intent, instrument)
+        try:
+            account, instrument = await self._look_up(request)
+            intent = _intent(request, account=account, instrument=instrument, caller=caller, key=key)
+            check_intent(intent, instrument)
+        except InvalidOrder:
+            # What was right when the key was used may be wrong by now: a tick has changed, an instrument is gone.
+            given = await self._given_before(caller=caller, key=key, body_hash=body_hash)
+            if given is None:
+                raise
+            return given
         ring = None
         try:
-            # One statement saves all or nothing, so it is its own transaction: two round trips instead of four.
-            async with self._uow.statement() as tx:
+            async with self._work(intent) as tx:
                 answer, ring = await self._save(
                     tx,
                     intent,
@@ -115,6 +123,26 @@ class OrderService:
             await self._doorbell.ring([ring])
         reach(Point.API_BEFORE_ANSWER)
         return answer
+
+    @asynccontextmanager
+    async def _work(self, intent: OrderIntent) -> AsyncIterator[Transaction]:
+        """Open what an order is saved in.
+
+        An entry's one statement saves all or nothing, so it is its own transaction: two round trips instead of four.
+        Exits from the same position come one after the other, so that two of them cannot both reduce it.
+        """
+        if intent.purpose is Purpose.ENTRY:
+            async with self._uow.statement() as tx:
+                yield tx
+            return
+        async with self._uow.transaction() as tx:
+            await tx.exits.lock(intent)
+            yield tx
+
+    async def _given_before(self, *, caller: str, key: str, body_hash: bytes) -> OrderAnswer | None:
+        async with self._uow.statement() as tx:
+            stored = await tx.idempotency.find(caller=caller, key=key)
+        return _from_json(stored.response) if stored is not None and stored.body_hash == body_hash else None
 
     async def _look_up(self, request: OrderRequest) -> tuple[Account, Instrument]:
         account = await self._accounts.by_name(request.account)
@@ -145,7 +173,9 @@ class OrderService:
     ) -> tuple[OrderAnswer, Ring | None]:
         now = await tx.accounts.now(intent.account_id)
         try:
-            market_time, trading_day = _admit(intent, now)
+            market_time, trading_day = admit(intent, now)
+            if intent.purpose is Purpose.EXIT:
+                check_exit(intent, await tx.exits.reducible(intent))
         except OrderRefused as refusal:
             refused = _refused(intent, request, received_at=received_at, refusal=refusal)
             return await self._store_or_repeat(tx, refused, caller=caller, key=key, body_hash=body_hash), None
@@ -233,21 +263,6 @@ def _intent(request: OrderRequest, *, account: Account, instrument: Instrument, 
         strategy_id=request.strategy_id,
         purpose=request.purpose,
     )
-
-
-def _admit(intent: OrderIntent, now: AccountNow | None) -> tuple[datetime, date]:
-    """Return market time and trading day, or raise `OrderRefused` by how account and market stand."""
-    if now is None or now.market_time is None or now.trading_day is None:
-        raise OrderRefused(
-            code="market_time_unknown", message="the account's market has no time yet: its feed is not running"
-        )
-    if now.status is not AccountStatus.ACTIVE:
-        raise OrderRefused(code="account_paused", message="the account is paused and takes no orders")
-    if intent.deadline is not None and intent.deadline <= now.market_time:
-        raise OrderRefused(
-            code="deadline_passed", message=f"the deadline is not after the market's time {now.market_time.isoformat()}"
-        )
-    return now.market_time, now.trading_day
 
 
 def _refused(
