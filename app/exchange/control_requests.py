@@ -5,17 +5,20 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import httpx
 import pyotp
 
 from app.exchange.accounts import Account
 from app.exchange.faults import DELAY_MS_MAX, RULES_MAX, FaultKind, FaultRule, Op
-from app.exchange.fields import BadField, Json, as_list, as_object, choice, number, required_text, whole
+from app.exchange.fields import BadField, Json, as_list, as_object, choice, number, required_text, text, whole
 from app.exchange.instruments import InstrumentIndex
 from app.exchange.lockstep import Step
 from app.exchange.prices import Print
 
 PRICES_MAX = 5_000
 VOLUME_MAX = 10**12
+OFFSET_MS_MAX = 48 * 60 * 60 * 1000
+URL_MAX = 500
 _CLIENT_CODE = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 
 
@@ -67,6 +70,26 @@ def read_step(body: dict[str, Json], instruments: InstrumentIndex) -> Step:
     return Step(
         run=required_text(body, "run"), number=step, time=_utc(body, "time"), prints=read_prints(body, instruments)
     )
+
+
+def read_offset_ms(body: dict[str, Json]) -> int:
+    """Read how far the exchange's clock is set off, in milliseconds; raises `BadField`."""
+    offset_ms = whole(body, "offset_ms")
+    if abs(offset_ms) > OFFSET_MS_MAX:
+        raise BadField("offset_ms", f"must lie between -{OFFSET_MS_MAX} and {OFFSET_MS_MAX}")
+    return offset_ms
+
+
+def read_postback_url(body: dict[str, Json]) -> str:
+    """Read the address that gets postbacks, empty for none; raises `BadField`."""
+    url = text(body, "url", longest=URL_MAX)
+    try:
+        usable = not url or httpx.URL(url).scheme in ("http", "https")
+    except httpx.InvalidURL:
+        usable = False
+    if not usable:
+        raise BadField("url", "must be an address that begins with http:// or https://")
+    return url
 
 
 def read_faults(body: dict[str, Json]) -> tuple[int, list[FaultRule]]:

@@ -10,11 +10,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from app.core.errors import SaudaError
-from app.exchange.control_requests import read_account, read_faults, read_prints, read_step
+from app.exchange.control_requests import (
+    read_account,
+    read_faults,
+    read_offset_ms,
+    read_postback_url,
+    read_prints,
+    read_step,
+)
 from app.exchange.faults import Faults
 from app.exchange.fields import BadField, Json, choice, parse_object
 from app.exchange.lockstep import StepConflict, take_step
 from app.exchange.market import AccountConflict, Market, Mode, TagEcho
+from app.exchange.postbacks import Postbacks
 from app.exchange.wire import Endpoint, RequestTooLarge, json_response, read_body
 from app.exchange.witness import summarise, testify
 
@@ -28,9 +36,10 @@ type ControlHandler = Callable[[dict[str, Json], str], Json | Response]
 class ControlRoutes:
     """Handlers of the control endpoints; each takes the body and the client code of the path, if it has one."""
 
-    def __init__(self, market: Market, faults: Faults, control_key: str) -> None:
+    def __init__(self, market: Market, faults: Faults, postbacks: Postbacks, control_key: str) -> None:
         self._market = market
         self._faults = faults
+        self._postbacks = postbacks
         self._control_key = control_key.encode()
 
     def routes(self) -> list[tuple[str, str, Endpoint]]:
@@ -41,6 +50,8 @@ class ControlRoutes:
             ("POST", "/control/prices", self.print_prices),
             ("POST", "/control/step", self.step),
             ("POST", "/control/tag-echo", self.set_tag_echo),
+            ("POST", "/control/clock", self.set_clock),
+            ("POST", "/control/postback", self.set_postback),
             ("GET", "/control/faults", self.faults),
             ("PUT", "/control/faults", self.set_faults),
             ("GET", "/control/ledger/{client_code}", self.testimony),
@@ -75,6 +86,16 @@ class ControlRoutes:
         """Change where order tags are given back."""
         self._market.set_tag_echo(choice(body, "mode", TagEcho))
         return {"mode": self._market.tag_echo}
+
+    def set_clock(self, body: dict[str, Json], _client: str) -> Json:
+        """Set the exchange's clock off the machine's."""
+        self._market.set_clock(read_offset_ms(body))
+        return {"offset_ms": self._market.clock.offset_ms, "time": self._market.clock.now().isoformat()}
+
+    def set_postback(self, body: dict[str, Json], _client: str) -> Json:
+        """Send postbacks to an address from now on; an empty one ends them."""
+        self._postbacks.url = read_postback_url(body)
+        return {"url": self._postbacks.url}
 
     def faults(self, _body: dict[str, Json], _client: str) -> Json:
         """Return the fault rules and how often each has fired."""

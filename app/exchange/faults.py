@@ -38,6 +38,7 @@ class Op(StrEnum):
     QUOTE = "quote"
     LOGIN = "login"
     SOCKET = "socket"
+    POSTBACK = "postback"
     ANY = "any"
 
 
@@ -85,12 +86,12 @@ class Faults:
         self._requests += 1
         return self._draw(f"request:{self._requests}", op, frames=False)
 
-    def for_frame(self) -> FaultRule | None:
-        """Return the first rule that fires for this order update, or None."""
+    def for_frame(self, op: Op) -> FaultRule | None:
+        """Return the first rule that fires for this order update on the socket or as a postback, or None."""
         if not self.rules:
             return None
         self._frames += 1
-        return self._draw(f"frame:{self._frames}", Op.SOCKET, frames=True)
+        return self._draw(f"frame:{self._frames}", op, frames=True)
 
     def _draw(self, occasion: str, op: Op, *, frames: bool) -> FaultRule | None:
         for index, rule in enumerate(self.rules):

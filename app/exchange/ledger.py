@@ -64,6 +64,7 @@ class Entry:
     candles: dict[str, Candle] = field(default_factory=dict)
     state: dict[str, str] = field(default_factory=dict)
     step: tuple[str, int, str, str] | None = None
+    write: tuple[str, str, str, str] | None = None
     forget_prices: bool = False
 
 
@@ -122,6 +123,8 @@ class Ledger:
             _insert(db, "prices", map(price_row, entry.prices.values()), or_replace=True)
             _insert(db, "candles", map(candle_row, entry.candles.values()), or_replace=True)
             _insert(db, "state", entry.state.items(), or_replace=True)
+            if entry.write:
+                db.execute("INSERT INTO writes VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", entry.write)
             if entry.step:
                 db.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", entry.step)
 

@@ -59,6 +59,15 @@ CREATE INDEX IF NOT EXISTS orders_of_client ON orders (client_code, day, number)
 CREATE INDEX IF NOT EXISTS orders_working ON orders (number)
     WHERE state IN ('open pending', 'open', 'trigger pending');
 
+CREATE TABLE IF NOT EXISTS writes (
+    client_code TEXT NOT NULL,
+    second TEXT NOT NULL,
+    exchange TEXT NOT NULL,
+    op TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (client_code, second, exchange, op)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS trades (
     trade_id INTEGER PRIMARY KEY,
     order_id TEXT NOT NULL REFERENCES orders,

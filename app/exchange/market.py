@@ -11,6 +11,7 @@ from app.core.orders import OrderType, Validity
 from app.exchange.accounts import Account
 from app.exchange.book import Book
 from app.exchange.charges import Charges
+from app.exchange.clock import ExchangeClock
 from app.exchange.exchange_time import exchange_day, in_session
 from app.exchange.instruments import InstrumentIndex
 from app.exchange.ledger import Entry, Ledger
@@ -52,7 +53,6 @@ class Market:
     def __init__(self, settings: ExchangeSettings, ledger: Ledger, *, wall_clock: Callable[[], datetime]) -> None:
         self.instruments = InstrumentIndex(settings.instruments)
         self.ledger = ledger
-        self.wall_clock = wall_clock
         self.accounts: dict[str, Account] = {account.client_code: account for account in ledger.accounts()}
         last = ledger.last_numbers()
         self.prices = PriceBoard(ledger.last_prices(), ledger.last_candles())
@@ -64,10 +64,11 @@ class Market:
             last_rank=last.rank,
             last_trade_id=last.trade,
         )
-        self.listener: Listener = _nobody
+        self.listeners: list[Listener] = []
         self._last_number = last.order
         self._lapsed_for: date | None = None
         state = ledger.state()
+        self.clock = ExchangeClock(wall_clock, offset_ms=int(state.get("clock_offset_ms", 0)))
         self.mode = Mode(state.get("mode", Mode.FREE))
         self.tag_echo = TagEcho(state.get("tag_echo", TagEcho.BOOK))
         self.run = state.get("run", "")
@@ -79,7 +80,7 @@ class Market:
         """Return market time in UTC; before the first step of a replay it is the wall's."""
         if self.mode is Mode.LOCKSTEP and self.stepped_to is not None:
             return self.stepped_to
-        return self.wall_clock()
+        return self.clock.now()
 
     def add_account(self, account: Account) -> bool:
         """Open an account; False when the very same one exists. Raises `AccountConflict`."""
@@ -96,7 +97,7 @@ class Market:
     def place(self, client_code: str, terms: OrderTerms, *, received_at: datetime, acknowledged: bool) -> PaperOrder:
         """Take an order: reject it, match it at once (free), or hold it for the next step (lockstep)."""
         at = self._begin()
-        entry = Entry()
+        entry = Entry(write=_write(client_code, received_at, terms.instrument.exchange, "place"))
         order = self._new_order(client_code, terms, received_at=received_at, at=at, acknowledged=acknowledged)
         self.book.accept(entry, order)
         text = why_rejected(
@@ -114,6 +115,11 @@ class Market:
             self._release_now(entry, order, at)
         self.commit(entry)
         return order
+
+    def count_change(self, client_code: str, order_id: str, op: str, *, received_at: datetime) -> None:
+        """Count a modification or cancellation that was asked for, whatever becomes of it."""
+        order = self.book.get(order_id) or self.ledger.order_by_id(client_code, order_id)
+        self.commit(Entry(write=_write(client_code, received_at, order.exchange if order else "", op)))
 
     def modify(self, client_code: str, order_id: str, terms: NewTerms) -> PaperOrder:
         """Set new terms on a working order; raises `OrderRefused`."""
@@ -193,6 +199,11 @@ class Market:
         self.tag_echo = tag_echo
         self.commit(Entry(state={"tag_echo": tag_echo}))
 
+    def set_clock(self, offset_ms: int) -> None:
+        """Set the exchange's clock off the machine's, for good."""
+        self.clock.offset_ms = offset_ms
+        self.commit(Entry(state={"clock_offset_ms": str(offset_ms)}))
+
     @property
     def resting_run(self) -> str:
         """The run whose resting orders may trade; orders of other runs are left alone."""
@@ -202,7 +213,8 @@ class Market:
         """Write the entry, and only then tell the listener; raises `LedgerFailed`."""
         self.ledger.write(entry)
         if entry.events:
-            self.listener(entry.events)
+            for listener in self.listeners:
+                listener(entry.events)
 
     def _begin(self) -> datetime:
         """Return market time; where the wall clock has reached another day, the day orders before it lapse first."""
@@ -269,10 +281,10 @@ class Market:
         return order_id
 
 
+def _write(client_code: str, received_at: datetime, exchange: str, op: str) -> tuple[str, str, str, str]:
+    return (client_code, received_at.isoformat(timespec="seconds"), exchange, op)
+
+
 def utc_now() -> datetime:
     """Return the wall clock's time in UTC."""
     return datetime.now(UTC)
-
-
-def _nobody(_happenings: list[OrderHappening]) -> None:
-    """Nobody listens until the order socket does."""

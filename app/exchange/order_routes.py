@@ -49,6 +49,7 @@ class OrderRoutes:
         """Set new terms on a working order."""
         body = call.body
         order_id = required_text(body, "orderid")
+        self._market.count_change(call.client_code, order_id, Op.MODIFY, received_at=call.received_at)
         try:
             order = self._market.working_order(call.client_code, order_id)
             if text(body, "variety", default="") != order.variety:
@@ -70,6 +71,7 @@ class OrderRoutes:
     def cancel(self, call: Call) -> Json:
         """Cancel a working order."""
         order_id = required_text(call.body, "orderid")
+        self._market.count_change(call.client_code, order_id, Op.CANCEL, received_at=call.received_at)
         try:
             order = self._market.working_order(call.client_code, order_id)
             if text(call.body, "variety", default="") != order.variety:

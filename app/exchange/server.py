@@ -23,6 +23,7 @@ from app.exchange.faults import Faults
 from app.exchange.ledger import Ledger, LedgerFailed
 from app.exchange.market import Market, utc_now
 from app.exchange.order_routes import OrderRoutes
+from app.exchange.postbacks import Postbacks
 from app.exchange.quote_routes import QuoteRoutes
 from app.exchange.session_routes import SessionRoutes
 from app.exchange.sessions import Sessions
@@ -75,6 +76,7 @@ def build_app(settings: ExchangeSettings, *, wall_clock: Callable[[], datetime] 
     market = Market(settings, ledger, wall_clock=wall_clock)
     sessions, faults = Sessions(ledger), Faults()
     hub = UpdateHub(market, faults)
+    postbacks = Postbacks(market, faults)
     wire = Wire(market, sessions, faults)
 
     async def health(_request: Request) -> Response:
@@ -89,7 +91,7 @@ def build_app(settings: ExchangeSettings, *, wall_clock: Callable[[], datetime] 
         ("GET", "/health", health),
     ]
     if settings.control_key:
-        endpoints += ControlRoutes(market, faults, settings.control_key).routes()
+        endpoints += ControlRoutes(market, faults, postbacks, settings.control_key).routes()
     app = Starlette(
         routes=[
             *(Route(path, endpoint, methods=[method]) for method, path, endpoint in endpoints),
@@ -99,6 +101,7 @@ def build_app(settings: ExchangeSettings, *, wall_clock: Callable[[], datetime] 
     )
     app.router.redirect_slashes = False
     app.state.ledger = ledger
+    app.state.postbacks = postbacks
     return app
 
 
@@ -134,6 +137,7 @@ async def serve(settings: ExchangeSettings, stop: asyncio.Event) -> None:
     finally:
         server.should_exit = True
         await serving
+        await app.state.postbacks.close()
         ledger.close()
     if ledger.failed:
         raise LedgerFailed("the ledger could not be written; the market must start anew from what it holds")

@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 
-from app.exchange.faults import FaultKind, Faults
+from app.exchange.faults import FaultKind, Faults, Op
 from app.exchange.fields import Json
 from app.exchange.market import Market, TagEcho
 from app.exchange.orders import Happening, OrderHappening, OrderState
@@ -89,7 +89,7 @@ class UpdateHub:
         self._market = market
         self._faults = faults
         self._listeners: dict[str, set[Listener]] = {}
-        market.listener = self.publish
+        market.listeners.append(self.publish)
 
     def join(self, client_code: str, access_token: str) -> Listener | None:
         """Add a listener and greet it; None when the client has too many."""
@@ -123,7 +123,7 @@ class UpdateHub:
                 self._tell(listeners, self._frame_of(event))
 
     def _tell(self, listeners: set[Listener], frame: str) -> None:
-        rule = self._faults.for_frame()
+        rule = self._faults.for_frame(Op.SOCKET)
         kind = rule.kind if rule else None
         if kind is FaultKind.DROP_UPDATE:
             return

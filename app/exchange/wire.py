@@ -101,7 +101,7 @@ class Wire:
                 return PlainTextResponse("Request Entity Too Large", status_code=413)
             except ClientDisconnect:
                 return Response()
-            received_at = self._market.wall_clock()
+            received_at = self._market.clock.now()
             rule = self._faults.for_request(op)
             if rule is not None:
                 spoilt = await self._spoil_before(rule, request, received_at)
@@ -119,7 +119,7 @@ class Wire:
 
     def now(self) -> datetime:
         """Return wall time, by which sessions live."""
-        return self._market.wall_clock()
+        return self._market.clock.now()
 
     def authenticate(self, authorization: str, now: datetime) -> Session:
         """Return the living session of an Authorization header; raises `GatewayRefusal`."""
