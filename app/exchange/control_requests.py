@@ -84,7 +84,8 @@ def read_postback_url(body: dict[str, Json]) -> str:
     """Read the address that gets postbacks, empty for none; raises `BadField`."""
     url = text(body, "url", longest=URL_MAX)
     try:
-        usable = not url or httpx.URL(url).scheme in ("http", "https")
+        address = httpx.URL(url)
+        usable = not url or (address.scheme in ("http", "https") and bool(address.host))
     except httpx.InvalidURL:
         usable = False
     if not usable:
