@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -74,6 +75,9 @@ class LockedOrder(NamedTuple):
     status: OrderStatus
     broker_order_id: str | None
     tag: str
+    order_type: OrderType
+    price: Decimal | None
+    trigger_price: Decimal | None
 
 
 class OrderChange(NamedTuple):
@@ -139,5 +143,6 @@ def locked_order_of(row: RowMapping) -> LockedOrder:
             "product": Product(row["product"]),
             "side": Side(row["side"]),
             "status": OrderStatus(row["status"]),
+            "order_type": OrderType(row["order_type"]),
         }
     )

@@ -69,14 +69,24 @@ SELECT count(*) FROM saved
 # The inner query has no order: with one, a planner without statistics walks all orders of the account instead.
 _FIND = """
 SELECT id, account_id, strategy_id, instrument_id, product, side, quantity, filled_quantity, status,
-  broker_order_id, tag
+  broker_order_id, tag, order_type, price, trigger_price
 FROM orders WHERE id = ANY(ARRAY(SELECT o.id FROM orders o WHERE o.account_id = :account_id AND {condition}))
 ORDER BY id
 """
 _PEEK_BY_BROKER_ID = text(_FIND.format(condition="o.broker_order_id = ANY(CAST(:values AS text[]))"))
 _PEEK_BY_TAG = text(_FIND.format(condition="o.tag = ANY(CAST(:values AS text[]))"))
+_LOCK_BY_ID = text(_FIND.format(condition="o.id = ANY(CAST(:values AS uuid[]))") + " FOR UPDATE")
 _LOCK_BY_BROKER_ID = text(f"{_PEEK_BY_BROKER_ID.text} FOR UPDATE")
 _LOCK_BY_TAG = text(f"{_PEEK_BY_TAG.text} FOR UPDATE")
+
+# Once a raw text, because books repeat it with every read.
+_NOTE_STATUS = text("""
+INSERT INTO order_events (order_id, event, status, actor, detail)
+SELECT o.id, 'STATUS_UNRECOGNISED', o.status, 'keeper', jsonb_build_object('raw', CAST(:raw AS text))
+FROM orders o WHERE o.id = :order_id AND NOT EXISTS (
+  SELECT 1 FROM order_events e WHERE e.order_id = o.id AND e.event = 'STATUS_UNRECOGNISED'
+    AND e.detail ->> 'raw' = CAST(:raw AS text))
+""")
 
 # The orders are locked by this transaction. What was UNKNOWN is settled by the evidence that the row is, and what
 # waits to be sent again must not be: the broker has it.
@@ -165,6 +175,11 @@ class OrderRepository:
             ],
         )
 
+    async def note_unrecognised(self, order_id: UUID, raw_status: str) -> bool:
+        """Note a status text that nobody knows; false where the order has that note already."""
+        params = {"order_id": order_id, "raw": raw_status}
+        return (await self._connection.execute(_NOTE_STATUS, params)).rowcount == 1
+
     async def get(self, order_id: UUID) -> Order | None:
         """Return one order."""
         query = select(OrderRow.__table__).where(OrderRow.id == order_id)
@@ -199,6 +214,11 @@ class OrderRepository:
         )
         rows = await self._connection.execute(query)
         return [TimelineEvent(r.at, r.event, OrderStatus(r.status), r.actor, r.detail) for r in rows]
+
+    async def lock_by_id(self, account_id: UUID, order_ids: list[UUID]) -> list[LockedOrder]:
+        """Lock and return these orders of the account."""
+        rows = await self._connection.execute(_LOCK_BY_ID, {"account_id": account_id, "values": order_ids})
+        return [locked_order_of(row) for row in rows.mappings()]
 
     async def lock_by_broker_id(self, account_id: UUID, broker_order_ids: list[str]) -> list[LockedOrder]:
         """Lock and return the account's orders with these broker order ids."""

@@ -19,10 +19,13 @@ from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.instruments import InstrumentRepository
 from app.repositories.leases import Lease, LeaseRepository
 from app.repositories.market import MarketRepository
+from app.repositories.order_changes import OrderChangeRepository
 from app.repositories.orders import OrderRepository
 from app.repositories.positions import PositionRepository
 from app.repositories.replays import ReplayRepository
+from app.repositories.sent_writes import SentWriteRepository
 from app.repositories.sessions import SessionRepository
+from app.repositories.settlements import SettlementRepository
 from app.repositories.strategies import StrategyRepository
 from app.repositories.users import UserRepository
 
@@ -35,6 +38,7 @@ class Transaction:
         self.alerts = AlertRepository(connection)
         self.audit = AuditRepository(connection)
         self.blocks = AccountBlockRepository(connection)
+        self.changes = OrderChangeRepository(connection)
         self.commands = CommandRepository(connection)
         self.exits = ExitRepository(connection)
         self.fills = FillRepository(connection)
@@ -45,7 +49,9 @@ class Transaction:
         self.orders = OrderRepository(connection)
         self.positions = PositionRepository(connection)
         self.replays = ReplayRepository(connection)
+        self.sent_writes = SentWriteRepository(connection)
         self.sessions = SessionRepository(connection)
+        self.settlements = SettlementRepository(connection)
         self.strategies = StrategyRepository(connection)
         self.users = UserRepository(connection)
 
