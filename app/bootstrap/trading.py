@@ -1,8 +1,11 @@
 """Parts of the order path that more than one role uses."""
 
+from uuid import UUID
+
 from app.bootstrap.foundation import Foundation
-from app.infra.rate import RedisRatePermits
+from app.brokers.governor import RedisGovernor
 from app.queue.producer import RedisDoorbell
+from app.repositories.sent_writes import SentWrite
 from app.services.account_directory import AccountDirectory
 from app.services.broker_pool import BrokerPool
 from app.services.broker_sessions import BrokerSessions
@@ -26,8 +29,18 @@ def broker_pool(base: Foundation) -> tuple[BrokerPool, BrokerSessions]:
         uow=base.uow,
         vault=base.vault,
         tokens=sessions,
-        permits=RedisRatePermits(base.redis),
+        governor=write_governor(base),
         clock=base.clock,
         paper_url=base.config.exchange_url,
     )
     return pool, sessions
+
+
+def write_governor(base: Foundation) -> RedisGovernor:
+    """Return the shared budget of broker writes, which counts anew from the database after a wipe of Redis."""
+
+    async def sent_writes(account_id: UUID, within_s: float) -> list[SentWrite]:
+        async with base.uow.statement() as tx:
+            return await tx.sent_writes.within(account_id, within_s)
+
+    return RedisGovernor(base.redis, sent_writes=sent_writes)

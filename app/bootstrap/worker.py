@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from app.bootstrap.foundation import foundation, process_name
-from app.bootstrap.trading import broker_pool
+from app.bootstrap.trading import broker_pool, write_governor
 from app.infra.config import Config
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
@@ -37,4 +37,5 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             priority_slots=config.worker_priority_slots,
         )
         stack.push_async_callback(worker.close)
+        await write_governor(base).begin()
         await worker.run_until(stop, drain_s=config.drain_s)

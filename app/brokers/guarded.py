@@ -1,74 +1,89 @@
-"""The guard in front of every broker write: session, then a rate permit, then, after the claim, the write itself.
+"""The guard in front of every broker write: session, then a permit, then, after the claim, the write itself.
 
-"Not now" is an answer of its own: the caller puts the command off and the database is not touched.
+A permit is leave of the rate budget and of the circuit breaker. "Not now" is an answer of its own: the caller puts
+the command off and the database is not touched.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from app.core.instruments import Exchange
+from app.brokers.base import EndpointGroup, RateLimit
+from app.brokers.breaker import BreakerChange, Health, health_of
+from app.brokers.governor import Budget, Governor, Granted, NotNowReason, Spend, Wait
+from app.brokers.pacing import Pacing
+from app.brokers.read_budget import ReadBudget
+from app.brokers.sending import Sending, Unleft
+from app.brokers.sockets import write_leave
 from app.core.orders import OrderType
 from app.core.outcomes import NotSent, PlaceOutcome
-from app.core.ports import Broker, BrokerSession, Clock, PlaceRequest, RatePermits, StoredTokens, TokenStore
+from app.core.ports import Broker, BrokerSession, Clock, PlaceRequest, StoredTokens, TokenStore
 from app.infra.logging import get_logger
 from app.infra.transactions import in_transaction
 
-PERMIT_VALID_S = 0.1
-"""A permit counts writes of this moment. After a slow claim another one is taken."""
-NO_SESSION_WAIT_S = 0.5
-NO_BUDGET_KNOWN_WAIT_S = 0.5
+NO_SESSION_KNOWN_S = 0.2
+"""How long "not logged in" is believed before the store is asked again: thousands may want to know."""
+
+REPORT_TIMEOUT_S = 0.2
+"""What a write's outcome is held up at most for the breaker's sake."""
 
 log = get_logger(__name__)
 
+__all__ = ["GuardedBroker", "NotNow", "NotNowReason", "Permit", "Spend"]
 
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """What a write spends: the budget of its exchange segment, and, where it is urgent, the headroom kept for such."""
-
-    exchange: Exchange
-    urgent: bool
+BreakerListener = Callable[[BreakerChange], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotNow:
     """The guard is closed for the moment; `retry_after_s` says when to knock again."""
 
-    reason: str
+    reason: NotNowReason
     retry_after_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """Leave to write once, soon, within a session."""
+    """Leave to write once, soon, within a session. `asked_at` is monotonic: the permit is younger than that."""
 
     tokens: StoredTokens
     spend: Spend
-    granted_at: float
+    granted: Granted
+    asked_at: float
 
 
 class GuardedBroker:
-    """One account's broker behind its guard."""
+    """One account's broker behind its guard. `reads` are the broker's limits of reading; none for paper."""
 
     def __init__(
         self,
         broker: Broker,
         *,
         account_id: UUID,
-        orders_per_second: int,
+        budget: Budget,
         tokens: TokenStore,
-        permits: RatePermits,
+        governor: Governor,
         clock: Clock,
+        on_breaker: BreakerListener,
+        reads: dict[EndpointGroup, RateLimit] | None = None,
     ) -> None:
         self._broker = broker
         self._account_id = account_id
-        self._per_second = orders_per_second
+        self._budget = budget
         self._tokens = tokens
-        self._permits = permits
+        self._governor = governor
         self._clock = clock
+        self._on_breaker = on_breaker
+        self._reads = ReadBudget(budget, governor, reads or {}, clock)
         self._cached: StoredTokens | None = None
+        self._ask_tokens_at = 0.0
+        self._breaker_seen_open = False
+        self._pacing = {
+            (reason, urgent): Pacing(clock.monotonic) for reason in NotNowReason for urgent in (False, True)
+        }
 
     @property
     def broker(self) -> Broker:
@@ -80,18 +95,29 @@ class GuardedBroker:
         tokens = await self._live_tokens()
         return tokens.session if tokens else None
 
+    async def wait_for_budget(self, group: EndpointGroup) -> None:
+        """Return when a read of the group may be sent; raises `BrokerUnreadable` when that is too long from now."""
+        await self._reads.wait(group)
+
     async def permit(self, spend: Spend) -> Permit | NotNow:
-        """Return leave to write, or why not now."""
-        tokens = await self._live_tokens()
+        """Return leave to write, or why not now and when to ask again."""
+        tokens = await self._tokens_or_recently_none()
         if tokens is None:
-            return NotNow(reason="not logged in at the broker", retry_after_s=NO_SESSION_WAIT_S)
+            return self._not_now(spend, NotNowReason.LOGGED_OUT)
+        self._over(spend, NotNowReason.LOGGED_OUT)
+        asked_at = self._clock.monotonic()
+        answer = await self._take(spend)
+        if isinstance(answer, Wait):
+            return self._not_now(spend, answer.reason, answer.seconds)
+        return Permit(tokens=tokens, spend=spend, granted=answer, asked_at=asked_at)
+
+    async def give_back(self, permit: Permit) -> None:
+        """Return a permit under which nothing was written. Never raises: it would only have cost others a moment."""
         try:
-            wait_s = await self._permits.take(self._account_id, per_second=self._per_second)
-        except (RedisError, OSError):
-            return NotNow(reason="the rate budget cannot be read", retry_after_s=NO_BUDGET_KNOWN_WAIT_S)
-        if wait_s > 0:
-            return NotNow(reason="over the rate budget", retry_after_s=wait_s)
-        return Permit(tokens=tokens, spend=spend, granted_at=self._clock.monotonic())
+            async with asyncio.timeout(REPORT_TIMEOUT_S):
+                await self._governor.give_back(self._budget, permit.spend, permit.granted)
+        except (RedisError, OSError) as error:
+            log.debug("broker.permit.kept", error=repr(error))
 
     async def place(self, permit: Permit, request: PlaceRequest, *, deadline: float) -> PlaceOutcome:
         """Place one order for which a claim is committed; nothing is written past `deadline` (monotonic)."""
@@ -113,19 +139,6 @@ class GuardedBroker:
             permit, lambda session: self._broker.cancel(session, broker_order_id, order_type, deadline=deadline)
         )
 
-    async def _write(self, permit: Permit, call: Callable[[BrokerSession], Awaitable[PlaceOutcome]]) -> PlaceOutcome:
-        if in_transaction():
-            raise RuntimeError("a broker call inside an open database transaction")
-        if self._clock.monotonic() - permit.granted_at > PERMIT_VALID_S:
-            renewed = await self._renewed_permit(permit.spend)
-            if isinstance(renewed, NotNow):
-                return NotSent(reason=renewed.reason)
-            permit = renewed
-        outcome = await call(permit.tokens.session)
-        if isinstance(outcome, NotSent) and outcome.session_dead:
-            await self._try_report_dead(permit.tokens)
-        return outcome
-
     async def report_dead(self, tokens: StoredTokens | None = None) -> None:
         """Tell everyone that the broker called the session over."""
         dead = tokens or self._cached
@@ -133,18 +146,101 @@ class GuardedBroker:
         if dead is not None:
             await self._tokens.mark_dead(self._account_id, dead.version)
 
-    async def _renewed_permit(self, spend: Spend) -> Permit | NotNow:
+    async def _write(self, permit: Permit, call: Callable[[BrokerSession], Awaitable[PlaceOutcome]]) -> PlaceOutcome:
+        if in_transaction():
+            raise RuntimeError("a broker call inside an open database transaction")
+        sending = Sending(
+            self._governor,
+            self._budget,
+            permit.spend,
+            granted=permit.granted,
+            asked_at=permit.asked_at,
+            clock=self._clock,
+        )
         try:
-            return await self.permit(spend)
-        except Exception as error:  # isolation point: nothing is written yet, and the caller must learn just that
-            log.exception("broker.permit.failed", account_id=str(self._account_id))
-            return NotNow(reason=f"no permit: {type(error).__name__}", retry_after_s=NO_BUDGET_KNOWN_WAIT_S)
+            while sending.ended():
+                await sending.renew()
+        except Unleft as closed:
+            return NotSent(reason=str(closed))
+        token = write_leave.set(sending)
+        began_at = self._clock.monotonic()
+        sending.begin_keeping()
+        try:
+            outcome = await call(permit.tokens.session)
+        except Exception:  # isolation point: the breaker counts it, the caller decides what it means
+            await self._tell_breaker(sending.granted, Health.BAD)
+            raise
+        finally:
+            sending.end_keeping()
+            write_leave.reset(token)
+        await self._tell_breaker(sending.granted, health_of(outcome, took_s=self._clock.monotonic() - began_at))
+        if isinstance(outcome, NotSent) and outcome.session_dead:
+            await self._try_report_dead(permit.tokens)
+        return outcome
+
+    async def _take(self, spend: Spend) -> Granted | Wait:
+        try:
+            answer = await self._governor.take(self._budget, spend)
+        except (RedisError, OSError) as error:
+            log.debug("broker.permit.unreadable", error=repr(error))
+            return Wait(reason=NotNowReason.REDIS_AWAY, seconds=0.0)
+        if isinstance(answer, Granted):
+            self._over(spend, NotNowReason.REDIS_AWAY)
+            if not answer.probe:
+                self._over(spend, NotNowReason.BREAKER_OPEN)
+                await self._note_closed_unseen()
+        elif answer.reason is NotNowReason.BREAKER_OPEN:
+            self._breaker_seen_open = True
+        return answer
+
+    def _not_now(self, spend: Spend, reason: NotNowReason, wait_s: float = 0.0) -> NotNow:
+        # The budget's own queue spreads those who wait for it.
+        if reason is not NotNowReason.OVER_BUDGET:
+            wait_s = self._pacing[reason, spend.urgent].wait_s(wait_s)
+        return NotNow(reason=reason, retry_after_s=wait_s)
+
+    def _over(self, spend: Spend, reason: NotNowReason) -> None:
+        self._pacing[reason, spend.urgent].over()
+
+    async def _tell_breaker(self, granted: Granted, health: Health) -> None:
+        """Report what the breaker needs to know: most good ends of a healthy broker are none of its business."""
+        if health is not Health.BAD and not granted.probe and not (granted.shaky and health is Health.GOOD):
+            return
+        try:
+            async with asyncio.timeout(REPORT_TIMEOUT_S):
+                change = await self._governor.report(self._budget, granted, health)
+        except (RedisError, OSError) as error:
+            log.warning("broker.breaker.not_told", account_id=str(self._account_id), error=repr(error))
+            return
+        if change is not None:
+            self._breaker_seen_open = change is BreakerChange.OPENED
+            await self._announce(change)
+
+    async def _note_closed_unseen(self) -> None:
+        """Close what was announced, where another worker or a wipe of Redis closed the breaker."""
+        if self._breaker_seen_open:
+            self._breaker_seen_open = False
+            await self._announce(BreakerChange.CLOSED)
+
+    async def _announce(self, change: BreakerChange) -> None:
+        try:
+            await self._on_breaker(change)
+        except Exception:  # isolation point: the write's outcome is known and must reach its record
+            log.exception("broker.breaker.not_announced", account_id=str(self._account_id), change=change)
 
     async def _try_report_dead(self, tokens: StoredTokens) -> None:
         try:
             await self.report_dead(tokens)
         except Exception:  # isolation point: the write's outcome is known, and the next write reports again
             log.exception("broker.session.not_reported", account_id=str(self._account_id))
+
+    async def _tokens_or_recently_none(self) -> StoredTokens | None:
+        if self._cached is None and self._clock.monotonic() < self._ask_tokens_at:
+            return None
+        tokens = await self._live_tokens()
+        if tokens is None:
+            self._ask_tokens_at = self._clock.monotonic() + NO_SESSION_KNOWN_S
+        return tokens
 
     async def _live_tokens(self) -> StoredTokens | None:
         cached = self._cached

@@ -28,10 +28,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoReply:
-    """No complete reply came. `begun` is false only when provably no byte of the request was written."""
+    """No complete reply came. `begun` is false only when provably no byte of the request was written.
+
+    `kept_back` is true when we ourselves held the request back, because its time was over.
+    """
 
     reason: str
     begun: bool
+    kept_back: bool = False
 
 
 class BodyTooLarge(Exception):
@@ -69,7 +73,7 @@ class HttpChannel:
                 )
                 return await self._roundtrip(request, max_bytes)
         except Exception as exc:  # noqa: BLE001 - isolation point: whatever failed, only how far it came counts
-            return NoReply(reason=_reason(exc), begun=attempt.begun)
+            return NoReply(reason=_reason(exc), begun=attempt.begun, kept_back=isinstance(exc, DeadlinePassed))
         finally:
             current_attempt.reset(token)
 

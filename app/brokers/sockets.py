@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import httpcore
 
@@ -24,6 +24,20 @@ READ_BUFFER_BYTES = 256 * 1024
 
 class DeadlinePassed(Exception):
     """The request's deadline had passed when its next bytes were about to be written."""
+
+
+class WriteLeave(Protocol):
+    """Leave to begin a write, which ends by itself after a moment."""
+
+    def ended(self) -> bool:
+        """Whether the write may no longer begin."""
+
+    async def renew(self) -> None:
+        """Ask for leave again; raises `DeadlinePassed` where it is not given."""
+
+
+# Set by whoever asks for a write. It is looked at on the open connection: connecting may take longer than it lasts.
+write_leave: ContextVar[WriteLeave | None] = ContextVar("write_leave", default=None)
 
 
 @dataclass(slots=True)
@@ -38,6 +52,13 @@ class Attempt:
         """Raise `DeadlinePassed` when it has."""
         if self.deadline is not None and self.monotonic() >= self.deadline:
             raise DeadlinePassed("deadline passed")
+
+    async def leave_to_begin(self) -> None:
+        """Have leave at the return to write the first bytes, or raise `DeadlinePassed`."""
+        leave = write_leave.get()
+        while leave is not None and leave.ended():
+            self.check()
+            await leave.renew()
 
     def before_write(self) -> None:
         """Let the next bytes out, or raise `DeadlinePassed`."""
@@ -131,9 +152,11 @@ class SocketStream(httpcore.AsyncNetworkStream, asyncio.Protocol):
         """Write bytes unless the attempt's deadline has passed; raises `DeadlinePassed`, `httpcore.WriteError`."""
         if not buffer:
             return
+        attempt = current_attempt.get()
+        if attempt is not None and not attempt.begun:
+            await attempt.leave_to_begin()
         if self._ended or self._transport.is_closing():
             raise httpcore.WriteError("connection is closed")
-        attempt = current_attempt.get()
         if attempt is not None:
             attempt.before_write()
         self._transport.write(buffer)

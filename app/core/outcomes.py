@@ -23,11 +23,13 @@ class Refused:
 class NotSent:
     """The request provably never took effect, so it may be sent again.
 
-    `session_dead` is true when the broker turned it away because the session is over.
+    `session_dead` is true when the broker turned it away because the session is over, `unreachable` when no
+    connection to the broker could be had.
     """
 
     reason: str
     session_dead: bool = False
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,13 +79,6 @@ class StoredTokens:
     version: int
 
 
-class RatePermits(Protocol):
-    """The shared budget of broker writes."""
-
-    async def take(self, account_id: UUID, *, per_second: int) -> float:
-        """Take one permit; returns 0.0 when granted, else the seconds to wait before asking again."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceRequest:
     """All that a broker needs to place one order."""

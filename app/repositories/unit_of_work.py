@@ -12,7 +12,9 @@ from app.repositories.account_blocks import AccountBlockRepository
 from app.repositories.accounts import AccountRepository
 from app.repositories.alerts import AlertRepository
 from app.repositories.audit import AuditRepository
+from app.repositories.balances import BalanceRepository
 from app.repositories.commands import CommandRepository
+from app.repositories.dead_letters import DeadLetterRepository
 from app.repositories.exits import ExitRepository
 from app.repositories.fills import FillRepository
 from app.repositories.idempotency import IdempotencyRepository
@@ -20,8 +22,10 @@ from app.repositories.instruments import InstrumentRepository
 from app.repositories.leases import Lease, LeaseRepository
 from app.repositories.market import MarketRepository
 from app.repositories.order_changes import OrderChangeRepository
+from app.repositories.order_endings import OrderEndingRepository
 from app.repositories.orders import OrderRepository
 from app.repositories.positions import PositionRepository
+from app.repositories.reconciliations import ReconciliationRepository
 from app.repositories.replays import ReplayRepository
 from app.repositories.sent_writes import SentWriteRepository
 from app.repositories.sessions import SessionRepository
@@ -37,17 +41,21 @@ class Transaction:
         self.accounts = AccountRepository(connection)
         self.alerts = AlertRepository(connection)
         self.audit = AuditRepository(connection)
+        self.balances = BalanceRepository(connection)
         self.blocks = AccountBlockRepository(connection)
         self.changes = OrderChangeRepository(connection)
         self.commands = CommandRepository(connection)
+        self.dead_letters = DeadLetterRepository(connection)
         self.exits = ExitRepository(connection)
         self.fills = FillRepository(connection)
         self.idempotency = IdempotencyRepository(connection)
         self.instruments = InstrumentRepository(connection)
         self.leases = LeaseRepository(connection)
         self.market = MarketRepository(connection)
+        self.order_endings = OrderEndingRepository(connection)
         self.orders = OrderRepository(connection)
         self.positions = PositionRepository(connection)
+        self.reconciliations = ReconciliationRepository(connection)
         self.replays = ReplayRepository(connection)
         self.sent_writes = SentWriteRepository(connection)
         self.sessions = SessionRepository(connection)

@@ -5,14 +5,17 @@ from datetime import date
 from uuid import UUID
 
 from app.brokers.base import AccountCredentials
+from app.brokers.governor import Budget, Governor
 from app.brokers.guarded import GuardedBroker
+from app.brokers.limits import write_limits
 from app.brokers.registry import build_broker
 from app.core.accounts import Account, AccountMode
-from app.core.ports import Clock, RatePermits, TokenStore
+from app.core.ports import Clock, TokenStore
 from app.infra.clock import ist_day
 from app.infra.crypto import Vault
 from app.repositories.accounts import StoredAccount
 from app.repositories.unit_of_work import UnitOfWork
+from app.services.breaker_alerts import BreakerAlerts
 
 
 class UnknownAccount(LookupError):
@@ -28,14 +31,14 @@ class BrokerPool:
         uow: UnitOfWork,
         vault: Vault,
         tokens: TokenStore,
-        permits: RatePermits,
+        governor: Governor,
         clock: Clock,
         paper_url: str,
     ) -> None:
         self._uow = uow
         self._vault = vault
         self._tokens = tokens
-        self._permits = permits
+        self._governor = governor
         self._clock = clock
         self._paper_url = paper_url
         self._brokers: dict[UUID, GuardedBroker] = {}
@@ -74,10 +77,12 @@ class BrokerPool:
         return GuardedBroker(
             broker,
             account_id=account.id,
-            orders_per_second=account.orders_per_second,
+            budget=Budget.of(account, write_limits(account, broker.record)),
             tokens=self._tokens,
-            permits=self._permits,
+            governor=self._governor,
             clock=self._clock,
+            on_breaker=BreakerAlerts(self._uow, account).note,
+            reads=broker.record.limits if account.mode is AccountMode.LIVE else None,
         )
 
     def _base_url(self, account: Account, stored_url: str | None) -> str:

@@ -79,11 +79,13 @@ class OrderExecutor:
         rung_at: datetime | None,
     ) -> Later | None:
         """Carry out a command as far as it goes now; None when nothing is left to do for this bell."""
-        if urgency.lane is Lane.PRIORITY:
+        urgent = urgency.lane is Lane.PRIORITY
+        spend = Spend(exchange, urgent=urgent, command_id=command_id, band=urgency.band)
+        if urgent:
             with self._gate.urgent():
-                return await self._carry_out(command_id, account_id, Spend(exchange, urgent=True), rung_at)
+                return await self._carry_out(command_id, account_id, spend, rung_at)
         await self._gate.give_way()
-        return await self._carry_out(command_id, account_id, Spend(exchange, urgent=False), rung_at)
+        return await self._carry_out(command_id, account_id, spend, rung_at)
 
     async def _carry_out(
         self, command_id: UUID, account_id: UUID, spend: Spend, rung_at: datetime | None
@@ -105,6 +107,7 @@ class OrderExecutor:
                 command_id, worker=self._worker, window_s=self._send_window_s, rung_at=rung_at
             ) or await tx.commands.claim_change(command_id, worker=self._worker, window_s=self._send_window_s)
         if claim is None:
+            await broker.give_back(permit)
             return Later(SIBLING_WAIT_S) if await self._unclaimed.look_after(command_id) else None
         reach(Point.WORKER_AFTER_CLAIM)
         sent_at = self._clock.now()

@@ -24,7 +24,9 @@ CHANGE_REFUSALS = PLACE_REFUSALS | {"AB1013"}
 def write_outcome(reply: Reply | NoReply, *, refusals: frozenset[str] = PLACE_REFUSALS) -> PlaceOutcome:
     """Return how a place, modify or cancel call ended; never raises."""
     if isinstance(reply, NoReply):
-        return Ambiguous(reason=reply.reason) if reply.begun else NotSent(reason=reply.reason)
+        if reply.begun:
+            return Ambiguous(reason=reply.reason)
+        return NotSent(reason=reply.reason, unreachable=not reply.kept_back)
     if is_rate_limit(reply):
         return Throttled(reason="rate limit", retry_after_s=RETRY_AFTER_S)
     # A server that failed may have failed after it passed the order on, whatever its body says.

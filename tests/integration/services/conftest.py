@@ -9,7 +9,11 @@ from uuid import UUID
 
 import pytest
 
+from app.brokers.base import EndpointGroup, RateLimit
+from app.brokers.breaker import BreakerChange, Health
+from app.brokers.governor import Budget, Granted, NotNowReason, Spend, Wait
 from app.brokers.guarded import GuardedBroker
+from app.brokers.limits import WriteLimits
 from app.core.errors import LoginRefused
 from app.core.outcomes import Accepted, PlaceOutcome
 from app.core.ports import (
@@ -22,6 +26,7 @@ from app.core.ports import (
     PlaceRequest,
     StoredTokens,
 )
+from app.services.breaker_alerts import BreakerAlerts
 from app.services.broker_pool import BrokerPool
 from app.services.order_executor import Later, OrderExecutor
 from app.services.orders import OrderAnswer
@@ -104,15 +109,42 @@ class Tokens:
 
 @dataclass
 class Permits:
-    """Implements `core.ports.RatePermits`: grants unless told to let callers wait, or to fail."""
+    """Implements `Governor`: grants unless told to let callers wait, or to fail."""
 
-    waits_s: list[float | Exception] = field(default_factory=list)
+    waits_s: list[float | Wait | Exception] = field(default_factory=list)
+    granted: list[Spend] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    reported: list[Health] = field(default_factory=list)
+    shaky: bool = False
+    change: BreakerChange | None = None
 
-    async def take(self, account_id: UUID, *, per_second: int) -> float:
+    async def take(self, budget: Budget, spend: Spend, *, renewing: str | None = None) -> Granted | Wait:
         wait = self.waits_s.pop(0) if self.waits_s else 0.0
         if isinstance(wait, Exception):
             raise wait
-        return wait
+        if isinstance(wait, Wait):
+            return wait
+        if wait > 0:
+            return Wait(reason=NotNowReason.OVER_BUDGET, seconds=wait)
+        if renewing is not None:
+            self.renewed.append(renewing)
+        self.granted.append(spend)
+        return Granted(permit=f"permit-{len(self.granted)}", shaky=self.shaky)
+
+    async def keep(self, budget: Budget, spend: Spend, granted: Granted) -> None:
+        self.kept.append(granted.permit)
+
+    async def give_back(self, budget: Budget, spend: Spend, granted: Granted) -> None:
+        self.returned.append(granted.permit)
+
+    async def report(self, budget: Budget, granted: Granted, health: Health) -> BreakerChange | None:
+        self.reported.append(health)
+        return self.change
+
+    async def take_read(self, budget: Budget, group: EndpointGroup, limit: RateLimit) -> float:
+        return 0.0
 
 
 class OneBroker:
@@ -163,13 +195,15 @@ class Floor:
 async def a_floor(made: Desk) -> Floor:
     """Return an executor with a scripted broker over a desk."""
     broker, tokens, permits = ScriptedBroker(), Tokens(), Permits()
+    account = await made.account_named()
     guarded = GuardedBroker(
         broker,
-        account_id=(await made.account_named()).id,
-        orders_per_second=10,
+        account_id=account.id,
+        budget=Budget.of(account, WriteLimits(per_second=10, per_minute=None, per_hour=None, segment_per_second=10)),
         tokens=tokens,
-        permits=permits,
+        governor=permits,
         clock=made.base.clock,
+        on_breaker=BreakerAlerts(made.uow, account).note,
     )
     floor = Floor(made, broker, tokens, permits, guarded, cast(OrderExecutor, None))
     floor.executor = floor.another_executor("w1")
