@@ -91,6 +91,11 @@ class PositionRepository:
             query = query.where(PositionRow.quantity != 0)
         return [_held(row) for row in (await self._connection.execute(query)).mappings()]
 
+    async def of_accounts(self, account_ids: list[UUID]) -> list[HeldPosition]:
+        """Return all positions of some accounts, flat ones too: their P&L and fees count."""
+        query = select(PositionRow.__table__).where(PositionRow.account_id.in_(account_ids)).order_by(PositionRow.id)
+        return [_held(row) for row in (await self._connection.execute(query)).mappings()]
+
     async def of_strategies(self, strategy_ids: list[UUID]) -> dict[UUID, Position]:
         """Return each strategy's position in the one instrument that it trades."""
         query = select(PositionRow.__table__).where(PositionRow.strategy_id.in_(strategy_ids))
