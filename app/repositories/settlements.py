@@ -112,7 +112,8 @@ SELECT count(*) FROM o
 _INSTRUMENTS = text("""
 SELECT i.id, i.exchange, s.token, s.trading_symbol
 FROM broker_symbols s JOIN instruments i ON i.id = s.instrument_id JOIN broker_accounts a ON a.broker = s.broker
-WHERE a.id = :account_id AND (s.token = ANY(CAST(:tokens AS text[])) OR s.trading_symbol = ANY(CAST(:symbols AS text[])))
+WHERE a.id = :account_id
+  AND (s.token = ANY(CAST(:tokens AS text[])) OR s.trading_symbol = ANY(CAST(:symbols AS text[])))
 """)
 
 _UNKNOWN_MODIFIES = text("""

@@ -1,9 +1,10 @@
 """What the broker's order stream and order book say about our orders. They never make a fill."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from app.core.alerts import AlertKind, Severity
 from app.core.errors import IllegalTransition
 from app.core.orders import TERMINAL_STATUSES, OrderStatus
 from app.core.ports import BrokerOrder, BrokerOrderState
@@ -15,15 +16,23 @@ from app.repositories.leases import Lease
 from app.repositories.orders import LockedOrder, OrderChange
 from app.repositories.unit_of_work import Transaction, UnitOfWork
 
+ODD_MAX = 10_000
+"""Orders with an unknown status text that are remembered; beyond, each is told of once more."""
+
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What a batch of broker rows told: how many orders changed, and whether the trade book must be read."""
+    """What a batch of broker rows told: how many orders changed, and whether the trade book must be read.
+
+    `matched` are our orders as they stood before, with their rows; `unmatched` the rows of none of ours.
+    """
 
     changed: int
     trades_missing: bool
+    matched: tuple[tuple[LockedOrder, BrokerOrder], ...] = field(default=(), compare=False)
+    unmatched: tuple[BrokerOrder, ...] = field(default=(), compare=False)
 
 
 class OrderUpdates:
@@ -31,6 +40,7 @@ class OrderUpdates:
 
     def __init__(self, *, uow: UnitOfWork) -> None:
         self._uow = uow
+        self._odd: dict[UUID, str] = {}
 
     async def apply(self, account_id: UUID, rows: Sequence[BrokerOrder], lease: Lease) -> Applied:
         """Apply rows, oldest first. Raises `LeaseLost` where there is something to write and another keeper leads."""
@@ -39,15 +49,46 @@ class OrderUpdates:
         async with self._uow.statement() as tx:
             orders = await self._match(tx, account_id, latest, lock=False)
         changes = _all_changes(orders, latest)
-        if changes:
+        odd, sane = self._status_words(orders, latest)
+        if changes or odd or sane:
             async with self._uow.fenced(lease) as tx:
-                orders = await self._match(tx, account_id, latest, lock=True)
-                changes = _all_changes(orders, latest)
+                if changes:
+                    orders = await self._match(tx, account_id, latest, lock=True)
+                    changes = _all_changes(orders, latest)
                 if changes:
                     reach(Point.KEEPER_BEFORE_APPLY)
                     await tx.orders.apply(changes)
+                await _tell_status_words(tx, odd, sane)
+            self._remember(odd, sane)
         missing = any(row.filled_quantity > orders[b].filled_quantity for b, row in latest.items() if b in orders)
-        return Applied(changed=len(changes), trades_missing=missing)
+        return Applied(
+            changed=len(changes),
+            trades_missing=missing,
+            matched=tuple((order, latest[broker_id]) for broker_id, order in orders.items()),
+            unmatched=tuple(row for broker_id, row in latest.items() if broker_id not in orders),
+        )
+
+    def _status_words(
+        self, orders: dict[str, LockedOrder], rows: dict[str, BrokerOrder]
+    ) -> tuple[list[tuple[LockedOrder, BrokerOrder]], list[UUID]]:
+        """Return orders with a status text that nobody knows and was not told of, and those that have left such."""
+        odd: list[tuple[LockedOrder, BrokerOrder]] = []
+        sane: list[UUID] = []
+        for broker_id, order in orders.items():
+            row = rows[broker_id]
+            if row.state is not BrokerOrderState.UNRECOGNISED:
+                if order.id in self._odd:
+                    sane.append(order.id)
+            elif self._odd.get(order.id) != row.raw_status:
+                odd.append((order, row))
+        return odd, sane
+
+    def _remember(self, odd: list[tuple[LockedOrder, BrokerOrder]], sane: list[UUID]) -> None:
+        for order_id in sane:
+            del self._odd[order_id]
+        if len(self._odd) > ODD_MAX:
+            self._odd.clear()
+        self._odd |= {order.id: row.raw_status for order, row in odd}
 
     async def _match(
         self, tx: Transaction, account_id: UUID, rows: dict[str, BrokerOrder], *, lock: bool
@@ -74,6 +115,24 @@ class OrderUpdates:
         return matched
 
 
+async def _tell_status_words(tx: Transaction, odd: list[tuple[LockedOrder, BrokerOrder]], sane: list[UUID]) -> None:
+    """Write down status texts that nobody knows: the order stays as it is, and a person should look."""
+    for order, row in odd:
+        await tx.orders.note_unrecognised(order.id, row.raw_status)
+        await tx.alerts.open(
+            AlertKind.STATUS_UNRECOGNISED,
+            str(order.id),
+            severity=Severity.WARNING,
+            message=f"the broker says {row.raw_status!r} of an order, which nobody here understands",
+            account_id=order.account_id,
+            order_id=order.id,
+            detail={"raw": row.raw_status, "broker_order_id": row.broker_order_id},
+        )
+        log.error("order.status.unrecognised", order_id=str(order.id), raw=row.raw_status)
+    for order_id in sane:
+        await tx.alerts.close(AlertKind.STATUS_UNRECOGNISED, str(order_id))
+
+
 def _latest(rows: Sequence[BrokerOrder]) -> dict[str, BrokerOrder]:
     """Return the last row of each broker order, with the tag that any of its rows carries: not all books echo it."""
     latest: dict[str, BrokerOrder] = {}
@@ -85,21 +144,24 @@ def _latest(rows: Sequence[BrokerOrder]) -> dict[str, BrokerOrder]:
 
 
 def _all_changes(orders: dict[str, LockedOrder], rows: dict[str, BrokerOrder]) -> list[OrderChange]:
-    return [change for broker_id, order in orders.items() for change in _changes(order, rows[broker_id])]
+    return [
+        change
+        for broker_id, order in orders.items()
+        for change in changes_by(rows[broker_id], order, found="its tag was seen at the broker")
+    ]
 
 
-def _changes(order: LockedOrder, row: BrokerOrder) -> list[OrderChange]:
+def changes_by(row: BrokerOrder, order: LockedOrder, *, found: str) -> list[OrderChange]:
+    """Return the steps that a row of the broker makes its order take; `found` says how it is known to be its row."""
     changes: list[OrderChange] = []
     status = order.status
     if order.broker_order_id is None:
         status = _after(order, status, OrderEvent.ACCEPTED)
-        changes.append(_change(order, row, OrderEvent.ACCEPTED, status, "its tag was seen at the broker"))
+        changes.append(_change(order, row, OrderEvent.ACCEPTED, status, found))
     event = _END_EVENTS.get(row.state)
     if event is None:
         if row.state is BrokerOrderState.WORKING and status is OrderStatus.REJECTED:
             log.error("order.rejected_yet_working", order_id=str(order.id), broker_order_id=row.broker_order_id)
-        if row.state is BrokerOrderState.UNRECOGNISED:
-            log.error("order.status.unrecognised", order_id=str(order.id), raw=row.raw_status)
         return changes
     try:
         ended = next_status(status, event)

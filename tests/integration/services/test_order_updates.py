@@ -56,7 +56,7 @@ WORKING, REJECTED, CANCELLED = BrokerOrderState.WORKING, BrokerOrderState.REJECT
         (BrokerOrderState.COMPLETE, "PLACED", ["ACCEPTED"]),
         (REJECTED, "REJECTED", ["ACCEPTED", "BROKER_REJECTED"]),
         (CANCELLED, "CANCELLED", ["ACCEPTED", "BROKER_CANCELLED"]),
-        (BrokerOrderState.UNRECOGNISED, "PLACED", ["ACCEPTED"]),
+        (BrokerOrderState.UNRECOGNISED, "PLACED", ["ACCEPTED", "STATUS_UNRECOGNISED"]),
     ],
 )
 async def test_a_row_with_its_tag_settles_an_unknown_order(
@@ -64,7 +64,8 @@ async def test_a_row_with_its_tag_settles_an_unknown_order(
 ) -> None:
     answer = await unknown_order(plain_desk)
     applied = await apply(plain_desk, a_row("B1", state, answer.tag))
-    assert applied == Applied(changed=len(events), trades_missing=False)
+    notes = events.count("STATUS_UNRECOGNISED")
+    assert applied == Applied(changed=len(events) - notes, trades_missing=False)
     order = await plain_desk.order(answer.order_id)
     assert (order.status.value, order.broker_order_id) == (status, "B1")
     assert (await plain_desk.events(answer.order_id))[1:] == events
@@ -134,9 +135,24 @@ async def test_repeated_rows_change_nothing(plain_desk: Desk) -> None:
 
 async def test_a_status_word_that_nobody_knows_keeps_the_order_as_it_is(plain_desk: Desk) -> None:
     order_id = await plain_desk.placed("B1")
-    await apply(plain_desk, a_row("B1", BrokerOrderState.UNRECOGNISED, None, raw_status="on the moon"))
-    assert await plain_desk.status(order_id) == "PLACED"
-    assert await plain_desk.events(order_id) == ["CREATED"]
+    account, lease = await plain_desk.account_named(), await plain_desk.lease()
+    updates = OrderUpdates(uow=plain_desk.uow)
+
+    async def told(raw: str, state: BrokerOrderState = BrokerOrderState.UNRECOGNISED) -> list[str | None]:
+        await updates.apply(account.id, [a_row("B1", state, None, raw_status=raw)], lease)
+        assert await plain_desk.status(order_id) == "PLACED"
+        alerts = await plain_desk.rows("SELECT detail, closed_at FROM alerts WHERE kind = 'STATUS_UNRECOGNISED'")
+        return [alert["detail"]["raw"] for alert in alerts if alert["closed_at"] is None]
+
+    assert await told("on the moon") == ["on the moon"]
+    assert await told("on the moon") == ["on the moon"]
+    assert await told("frozen by risk") == ["frozen by risk"]
+    assert await told("open", WORKING) == []
+    # A keeper that has just started knows nothing of it, and notes it no second time.
+    updates = OrderUpdates(uow=plain_desk.uow)
+    assert await told("on the moon") == ["on the moon"]
+    notes = await plain_desk.rows("SELECT detail FROM order_events WHERE event = 'STATUS_UNRECOGNISED' ORDER BY id")
+    assert [note["detail"]["raw"] for note in notes] == ["on the moon", "frozen by risk"]
 
 
 async def test_a_second_broker_order_under_one_tag_is_never_adopted(plain_desk: Desk) -> None:
