@@ -1,80 +1,92 @@
-"""The havoc: kills, freezes between claim and send, wiped and restarted Redis, at seeded moments."""
+"""The havoc: kills, freezes, wiped, paused and restarted servers, storms and clock jumps, at seeded moments."""
 
 import asyncio
 import random
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Iterator
 
+import asyncpg
+
+from tests.chaos.exchange_faults import FAULTS, STORM, ExchangeFaults
+from tests.chaos.plan import FREEZERS, Plan
 from tests.harness.roles import RoleProcess
+from tests.harness.supervisor import Supervisor
 from tests.harness.system import System
 
-GAP_MIN_S, GAP_MAX_S = 0.4, 2.2
-AIM_ATTEMPTS = 60
-CLAIM_WAIT_S = 15.0
-CLAIM_POLL_S = 0.001
-VICTIMS = ("worker", "worker", "worker", "api", "keeper")
-"""Three of five kills hit workers: they hold the claims."""
+CLAIM_WAIT_S = 5.0
+CLAIM_POLL_S = 0.005
+SHORT_STOP_S = 2.0
+LONG_SHARE = 0.6
+SERVER_PAUSE_S = 2.5
+STORM_S = 2.0
+JUMP_MS = 2_000
+OFFSET_MAX_MS = 6_000
+"""How far the exchange's clock runs ahead at most; then it is set right again."""
+
+VICTIMS = ("worker",) * 6 + ("keeper",) * 2 + ("api", "feed", "scheduler")
+"""More than half of the kills hit workers: they hold the claims."""
+
+FROZEN = ("worker",) * 7 + ("keeper", "keeper", "api")
 
 _LIVE_CLAIM = """
 SELECT claimed_by FROM order_commands WHERE state = 'SUBMITTING' AND send_by > clock_timestamp() LIMIT 1
 """
-_HELD_CLAIMS = """
-SELECT o.tag, a.client_code FROM order_commands c JOIN orders o ON o.id = c.order_id
-JOIN broker_accounts a ON a.id = o.account_id WHERE c.state = 'SUBMITTING' AND c.claimed_by = $1
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How much is broken; `stop_s` is how long a frozen worker stays so: longer than its claims and leases last."""
-
-    kills: int
-    stops: int
-    wipes: int
-    redis_restarts: int
-    stop_s: float
-
-    @property
-    def lasts_s(self) -> float:
-        """About how long the havoc takes: freezes go one after the other, beside all the rest."""
-        actions = self.kills + self.wipes + self.redis_restarts
-        return max(actions * (GAP_MIN_S + GAP_MAX_S) / 2, self.stops * (self.stop_s + 1.0))
 
 
 class Havoc:
-    """Breaks things by its plan and counts what it did."""
+    """Breaks things by its plan and counts what it did; kills and freezes are counted by the supervisor."""
 
-    def __init__(self, system: System, plan: Plan, *, seed: int) -> None:
-        self.kills = 0
-        self.stops = 0
-        self.stops_before_send = 0
+    def __init__(
+        self,
+        system: System,
+        supervisor: Supervisor,
+        faults: ExchangeFaults,
+        plan: Plan,
+        *,
+        tag_mode: str,
+        seed: int,
+    ) -> None:
         self.wipes = 0
-        self.redis_restarts = 0
+        self.pg_restarts = 0
+        self.exchange_restarts = 0
         self._system = system
+        self._supervisor = supervisor
+        self._faults = faults
         self._plan = plan
+        self._tag_mode = tag_mode
         self._chance = random.Random(seed)
+        self._exchange = asyncio.Lock()
+        self._offset_ms = 0
 
     async def wreak(self) -> None:
         """Carry out the whole plan."""
+        stops = iter(range(self._plan.stops))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._freeze_workers())
-            group.create_task(self._kill_and_wipe())
+            for _ in range(FREEZERS):
+                group.create_task(self._freeze_some(stops))
+            group.create_task(self._break_one_by_one())
 
-    async def _kill_and_wipe(self) -> None:
+    async def _break_one_by_one(self) -> None:
         plan = self._plan
         actions: list[Callable[[], Awaitable[None]]] = [self._kill] * plan.kills
         actions += [self._wipe] * plan.wipes + [self._restart_redis] * plan.redis_restarts
+        actions += [self._pause_redis] * plan.redis_pauses + [self._restart_postgres] * plan.pg_restarts
+        actions += [self._pause_postgres] * plan.pg_pauses + [self._kill_exchange] * plan.exchange_kills
+        actions += [self._storm] * plan.storms + [self._jump] * plan.clock_jumps
         self._chance.shuffle(actions)
-        for act in actions:
-            await asyncio.sleep(self._chance.uniform(GAP_MIN_S, GAP_MAX_S))
+        started, gap_s = time.monotonic(), plan.lasts_s / len(actions)
+        for number, act in enumerate(actions):
+            due = started + (number + self._chance.uniform(0.2, 1.0)) * gap_s
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
             await act()
 
     async def _kill(self) -> None:
         role = self._chance.choice(VICTIMS)
-        living = [index for index, one in enumerate(self._system.roles(role)) if not one.paused]
-        self._system.kill(role, self._chance.choice(living))
-        self.kills += 1
+        living = [process for process in self._system.roles(role) if not process.paused]
+        if not living:
+            return
+        self._supervisor.kill(self._chance.choice(living))
         say(f"killed a {role}")
 
     async def _wipe(self) -> None:
@@ -84,58 +96,92 @@ class Havoc:
 
     async def _restart_redis(self) -> None:
         await asyncio.to_thread(self._system.redis.restart)
-        self.redis_restarts += 1
         say("restarted Redis, empty")
 
-    async def _freeze_workers(self) -> None:
-        for _ in range(self._plan.stops):
-            await self._freeze_a_worker()
-
-    async def _freeze_a_worker(self) -> None:
-        """Freeze a worker whose claim has not reached the exchange; after many tries, any that holds a claim."""
-        for attempt in range(1, AIM_ATTEMPTS + 1):
-            held = await self._freeze_a_claimer()
-            if held is None:
-                continue
-            worker, unsent = held
-            if unsent or attempt == AIM_ATTEMPTS:
-                break
-            worker.resume()
-        else:
-            return
-        self.stops += 1
-        self.stops_before_send += bool(unsent)
-        say(f"froze a worker with {unsent} claims that are not at the exchange (try {attempt})")
-        await asyncio.sleep(self._plan.stop_s)
-        worker.resume()
-
-    async def _freeze_a_claimer(self) -> tuple[RoleProcess, int] | None:
-        """Freeze the owner of a live claim; returns it with how many of its claims the exchange has not seen."""
-        owner = await self._claim_owner()
-        pid = int(owner.split(":")[1]) if owner else 0
-        worker = next((one for one in self._system.roles("worker") if one.pid == pid and not one.paused), None)
-        if owner is None or worker is None:
-            return None
-        worker.pause()
-        held = await self._system.database.fetch(_HELD_CLAIMS, owner)
-        unsent = 0
-        for client_code in {row["client_code"] for row in held}:
-            tags = {order.tag for order in await self._system.exchange.ledger(client_code)}
-            unsent += sum(1 for row in held if row["client_code"] == client_code and row["tag"] not in tags)
-        return worker, unsent
-
-    async def _claim_owner(self) -> str | None:
+    async def _pause_redis(self) -> None:
+        self._system.redis.pause()
+        say("paused Redis")
         try:
-            async with asyncio.timeout(CLAIM_WAIT_S):
-                while True:
-                    owner: str | None = await self._system.database.fetchval(_LIVE_CLAIM)
-                    if owner is not None:
-                        return owner
-                    await asyncio.sleep(CLAIM_POLL_S)
-        except TimeoutError:
-            return None
+            await asyncio.sleep(SERVER_PAUSE_S)
+        finally:
+            self._system.redis.resume()
+
+    async def _restart_postgres(self) -> None:
+        await asyncio.to_thread(self._system.postgres.restart)
+        self.pg_restarts += 1
+        say("restarted PostgreSQL, without an orderly end")
+
+    async def _pause_postgres(self) -> None:
+        self._system.postgres.pause()
+        say("paused PostgreSQL")
+        try:
+            await asyncio.sleep(SERVER_PAUSE_S)
+        finally:
+            self._system.postgres.resume()
+
+    async def _kill_exchange(self) -> None:
+        async with self._exchange:
+            await self._faults.count()
+            (exchange,) = self._system.roles("exchange")
+            self._supervisor.kill(exchange)
+            self.exchange_restarts += 1
+            say("killed the exchange")
+            await self._system.until(self._system.exchange.is_up, what="the exchange answers again")
+            await self._system.exchange.set_tag_echo(self._tag_mode)
+            await self._system.exchange.shift_clock(self._offset_ms)
+            await self._faults.apply(FAULTS)
+
+    async def _storm(self) -> None:
+        async with self._exchange:
+            say("the exchange turns everyone away")
+            await self._faults.apply(STORM)
+            await asyncio.sleep(STORM_S)
+            await self._faults.apply(FAULTS)
+
+    async def _jump(self) -> None:
+        async with self._exchange:
+            self._offset_ms = 0 if self._offset_ms >= OFFSET_MAX_MS else self._offset_ms + JUMP_MS
+            await self._system.exchange.shift_clock(self._offset_ms)
+            say(f"the exchange's clock is {self._offset_ms} ms ahead")
+
+    async def _freeze_some(self, stops: Iterator[int]) -> None:
+        for _ in stops:
+            process = await self._to_be_frozen()
+            if process is None:
+                continue
+            pid = process.pid
+            self._supervisor.freeze(process)
+            is_long = process.role == "worker" and self._chance.random() < LONG_SHARE
+            say(f"froze a {process.role}")
+            await asyncio.sleep(self._plan.long_stop_s if is_long else SHORT_STOP_S)
+            self._supervisor.thaw(process, pid)
+
+    async def _to_be_frozen(self) -> RoleProcess | None:
+        """Return the owner of a live claim, or now and then a process of another role."""
+        role = self._chance.choice(FROZEN)
+        living = [process for process in self._system.roles(role) if not process.paused]
+        if role != "worker":
+            return self._chance.choice(living) if living else None
+        give_up = time.monotonic() + CLAIM_WAIT_S
+        while time.monotonic() < give_up:
+            owner = await self._claim_owner()
+            for worker in self._system.roles("worker"):
+                if not worker.paused and worker.pid == owner:
+                    return worker
+            await asyncio.sleep(CLAIM_POLL_S)
+        return next((worker for worker in self._system.roles("worker") if not worker.paused), None)
+
+    async def _claim_owner(self) -> int | None:
+        try:
+            owner: str | None = await self._system.database.fetchval(_LIVE_CLAIM, timeout=1.0)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            return None  # PostgreSQL is being broken too
+        return int(owner.split(":")[1]) if owner else None
 
 
 def say(text: str) -> None:
     """Tell of progress; stdout stays free for the result."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{time.monotonic() - _STARTED:6.1f} {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+_STARTED = time.monotonic()

@@ -1,0 +1,93 @@
+"""How long commands took to be settled whose worker was killed or frozen while it held them. Pure."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from app.core.commands import CommandKind
+from app.core.orders import TERMINAL_STATUSES, OrderStatus
+from app.core.transitions import OrderEvent
+from tests.chaos.history import Happened, Histories
+from tests.harness.supervisor import Incident
+
+_CLAIMS = {
+    OrderEvent.CLAIMED: CommandKind.PLACE,
+    OrderEvent.MODIFY_CLAIMED: CommandKind.MODIFY,
+    OrderEvent.CANCEL_CLAIMED: CommandKind.CANCEL,
+}
+_OPEN = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
+_FOUND = {
+    CommandKind.MODIFY: frozenset(
+        {OrderEvent.MODIFIED, OrderEvent.RAISED, OrderEvent.LOWERED, OrderEvent.MODIFY_REFUSED}
+    ),
+    CommandKind.CANCEL: frozenset({OrderEvent.CANCEL_ACCEPTED, OrderEvent.CANCEL_REFUSED}),
+}
+_ABSENT = {
+    CommandKind.MODIFY: frozenset({OrderEvent.MODIFY_ABSENT, OrderEvent.MODIFY_NOT_SENT, OrderEvent.MODIFY_DROPPED}),
+    CommandKind.CANCEL: frozenset({OrderEvent.CANCEL_NOT_SENT, OrderEvent.CANCEL_DROPPED}),
+}
+PERCENTILE = 0.99
+
+
+@dataclass(slots=True)
+class Recoveries:
+    """Seconds from the harm to the decision; `found` at the broker, or `absent` there; and what was never decided."""
+
+    found: list[float] = field(default_factory=list)
+    absent: list[float] = field(default_factory=list)
+    never: int = 0
+
+
+def recoveries(histories: Histories, incidents: Iterable[Incident]) -> Recoveries:
+    """Return the times of every command that a worker held at the moment at which it was harmed."""
+    harmed: dict[int, list[datetime]] = defaultdict(list)
+    for incident in incidents:
+        if incident.role == "worker":
+            harmed[incident.pid].append(incident.at)
+    result = Recoveries()
+    for events in histories.values():
+        for index, happened in enumerate(events):
+            if happened.event in _CLAIMS:
+                _measure(result, events[index:], harmed.get(_pid(happened.actor), ()))
+    return result
+
+
+def p99(seconds: Sequence[float]) -> float | None:
+    """Return the 99th percentile by the nearest rank; None where there is no sample."""
+    if not seconds:
+        return None
+    return round(sorted(seconds)[math.ceil(PERCENTILE * len(seconds)) - 1], 2)
+
+
+def _measure(result: Recoveries, events: Sequence[Happened], harmed_at: Sequence[datetime]) -> None:
+    """Count the command that the first event claimed, if its worker was harmed between claim and decision."""
+    claimed = events[0]
+    kind = _CLAIMS[claimed.event]
+    decided = next(((one, absent) for one in events[1:] if (absent := _decides(kind, one)) is not None), None)
+    until = decided[0].at if decided else datetime.max.replace(tzinfo=claimed.at.tzinfo)
+    harm = next((at for at in harmed_at if claimed.at <= at < until), None)
+    if harm is None:
+        return
+    if decided is None:
+        result.never += 1
+        return
+    (result.absent if decided[1] else result.found).append((until - harm).total_seconds())
+
+
+def _decides(kind: CommandKind, happened: Happened) -> bool | None:
+    """Return whether an event decides a command as absent; None where it does not decide it."""
+    if kind is CommandKind.PLACE:
+        return None if happened.status in _OPEN else happened.status is OrderStatus.PENDING
+    if happened.event in _FOUND[kind]:
+        return False
+    if happened.event in _ABSENT[kind]:
+        return True
+    return False if happened.status in TERMINAL_STATUSES else None
+
+
+def _pid(actor: str) -> int:
+    """Return the process id in a worker's name, such as worker@host:4711:a1b2c3; 0 for other actors."""
+    parts = actor.split(":")
+    return int(parts[1]) if actor.startswith("worker@") and len(parts) > 1 and parts[1].isdigit() else 0
