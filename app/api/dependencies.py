@@ -11,6 +11,7 @@ from app.queue.queue_manager import QueueManager
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.account_directory import AccountDirectory
 from app.services.instrument_manager import InstrumentManager
+from app.services.order_changes import OrderChangeService
 from app.services.orders import OrderService
 from app.services.tokens import Caller, NotAuthenticated, TokenService
 
@@ -21,6 +22,7 @@ class ApiServices:
 
     uow: UnitOfWork
     orders: OrderService
+    order_changes: OrderChangeService
     tokens: TokenService
     accounts: AccountDirectory
     instruments: InstrumentManager

@@ -5,11 +5,12 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from app.api.dependencies import ApiServices, CurrentCaller, Services
+from app.api.idempotency import REPLAYED_HEADER, IdempotencyKey, replay_headers
 from app.api.names import account_id_of, account_names, instrument_id_of, instrument_of
 from app.api.order_schemas import EventOut, OrderAccepted, OrderDetail, OrderIn, OrderOut, OrderPage
 from app.api.problems import documented, problem_response
@@ -19,27 +20,12 @@ from app.services.orders import OrderRequest
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=128,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Your own unique key of this order: repeating the request with it never makes a second order",
-    ),
-]
-
-
 _ACCEPTED: dict[int | str, dict[str, object]] = {
     202: {
         "description": "Saved: it will be sent once",
         "headers": {
             "Location": {"description": "Where its state is", "schema": {"type": "string"}},
-            "Idempotency-Replayed": {
-                "description": "`true` where this is the answer that the key got before",
-                "schema": {"type": "string"},
-            },
+            **REPLAYED_HEADER,
         },
     }
 }
@@ -64,7 +50,7 @@ async def place_order(body: OrderIn, key: IdempotencyKey, caller: CurrentCaller,
         key=key,
         body_hash=hashlib.sha256(body.model_dump_json().encode()).digest(),
     )
-    headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
+    headers = replay_headers(replayed=answer.replayed)
     if answer.order_id is None or answer.status is None or answer.tag is None:
         return problem_response(
             status=409,

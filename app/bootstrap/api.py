@@ -14,6 +14,7 @@ from app.infra.http_server import AsgiApplication, serve_until
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
 from app.queue.queue_manager import QueueManager
+from app.services.order_changes import OrderChangeService
 from app.services.tokens import TokenService
 
 
@@ -29,7 +30,8 @@ async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
     async with foundation(config) as base, AsyncExitStack() as stack:
         queue_redis = build_queue_redis(config.redis_url.get_secret_value())
         stack.push_async_callback(queue_redis.aclose)
-        orders, accounts, instruments = order_service(base, RedisDoorbell(queue_redis, clock=base.clock))
+        doorbell = RedisDoorbell(queue_redis, clock=base.clock)
+        orders, accounts, instruments = order_service(base, doorbell)
         tokens = TokenService(
             uow=base.uow,
             passwords=Passwords(),
@@ -41,6 +43,9 @@ async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
             ApiServices(
                 uow=base.uow,
                 orders=orders,
+                order_changes=OrderChangeService(
+                    uow=base.uow, instruments=instruments, accounts=accounts, doorbell=doorbell, clock=base.clock
+                ),
                 tokens=tokens,
                 accounts=accounts,
                 instruments=instruments,

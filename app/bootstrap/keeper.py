@@ -11,6 +11,7 @@ from app.infra.fee_schedules import load_fee_schedules
 from app.keeper.account_watches import AccountWatches
 from app.keeper.dead_claims import DeadClaims
 from app.keeper.keeper import Keeper
+from app.keeper.order_changes import OrderChanges
 from app.keeper.sweep import Sweep
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
@@ -50,6 +51,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             dead_claims=lambda lease: DeadClaims(
                 uow=base.uow, lease=lease, margin_s=config.claim_margin_s, bell=base.bell
             ),
+            order_changes=lambda lease: OrderChanges(uow=base.uow, doorbell=doorbell, lease=lease),
             watches=watches,
         )
         await leadership(base, "keeper").run(stop, keeper.lead)
