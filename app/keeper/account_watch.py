@@ -34,6 +34,12 @@ DOUBLINGS_MAX = 16
 CATCH_UP_COST_FACTOR = 100
 """A book of many thousands of orders takes a broker and us a good while: it is read less often."""
 
+NUDGE_DELAY_S = 0.6
+"""A nudge stands for all that happens within half a second of it: the read waits until that is over."""
+
+NUDGED_READS_EVERY_S = 1.0
+"""However many nudges come, the order book is read no more often than brokers allow."""
+
 RECONNECT_BASE_S = 0.1
 RECONNECT_CAP_S = 5.0
 SESSION_WAIT_S = 0.2
@@ -76,6 +82,14 @@ class AccountWatch:
         self._trades_due = True
         self._next_read_at = 0.0
         self._next_catch_up_at = 0.0
+        self._may_catch_up_at = 0.0
+
+    def nudge(self) -> None:
+        """Read the order book soon, once for all nudges of the next moments: somebody says that it has changed."""
+        soon = max(self._clock.monotonic() + NUDGE_DELAY_S, self._may_catch_up_at)
+        if soon < self._next_catch_up_at:
+            self._next_catch_up_at = soon
+            self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`. Broker errors reconnect; `LeaseLost` and database errors end the watch."""
@@ -137,6 +151,7 @@ class AccountWatch:
             self._trades_due = True
             cost_s = self._clock.monotonic() - started
             self._next_catch_up_at = started + max(CATCH_UP_EVERY_S, cost_s * CATCH_UP_COST_FACTOR)
+            self._may_catch_up_at = started + max(NUDGED_READS_EVERY_S, cost_s * READ_COST_FACTOR)
         changed = 0
         if frames:
             applied = await self._updates.apply(self._account.id, frames, self._lease)
