@@ -47,6 +47,11 @@ class Leadership:
             await lead(lease, over)
         except* LeaseLost:
             log.warning("leadership.lost", leads=self._role, epoch=lease.epoch)
+        except* Exception as failed:
+            if not _is_database_away(failed):
+                raise
+            # What was half done in memory is forgotten: leading again starts from what is stored.
+            log.warning("leadership.database_away", leads=self._role, epoch=lease.epoch)
         finally:
             over.set()
             await renewing
@@ -91,3 +96,11 @@ class Leadership:
         except Exception as error:
             if not is_database_away(error):
                 raise
+
+
+def _is_database_away(failed: ExceptionGroup[Exception]) -> bool:
+    """Whether every failure of a group says that the database is away."""
+    return all(
+        _is_database_away(error) if isinstance(error, ExceptionGroup) else is_database_away(error)
+        for error in failed.exceptions
+    )

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import cast
 
 import pytest
+from sqlalchemy.exc import InterfaceError
 
 from app.core.replays import ReplayState
 from app.engine.feed import Feed
@@ -29,6 +30,34 @@ async def test_a_leader_whose_renewals_break_ends_its_work(plain_desk: Desk, mon
     leadership = Leadership(uow=plain_desk.uow, clock=plain_desk.base.clock, role="keeper", holder="a", ttl_s=0.4)
     async with asyncio.timeout(10):
         with pytest.raises(RuntimeError, match="a bug"):
+            await leadership.run(asyncio.Event(), work)
+
+
+async def test_a_leader_that_loses_the_database_at_work_leads_again_from_what_is_stored(plain_desk: Desk) -> None:
+    leases: list[Lease] = []
+    stop = asyncio.Event()
+
+    async def work(lease: Lease, over: asyncio.Event) -> None:
+        leases.append(lease)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(over.wait())
+            if len(leases) == 1:
+                raise InterfaceError("SELECT 1", None, ConnectionError("the underlying connection is closed"))
+            stop.set()
+
+    leadership = Leadership(uow=plain_desk.uow, clock=plain_desk.base.clock, role="scheduler", holder="a", ttl_s=0.4)
+    async with asyncio.timeout(10):
+        await leadership.run(stop, work)
+    assert len(leases) == 2
+
+
+async def test_a_bug_among_the_failures_of_a_leader_is_not_taken_for_an_absent_database(plain_desk: Desk) -> None:
+    async def work(_lease: Lease, _over: asyncio.Event) -> None:
+        raise ExceptionGroup("", [ConnectionError("away"), ExceptionGroup("", [KeyError("a bug")])])
+
+    leadership = Leadership(uow=plain_desk.uow, clock=plain_desk.base.clock, role="scheduler", holder="a", ttl_s=0.4)
+    async with asyncio.timeout(10):
+        with pytest.raises(ExceptionGroup):
             await leadership.run(asyncio.Event(), work)
 
 
