@@ -1,11 +1,12 @@
 """Which row of a broker's book could be which of our orders, where no tag tells."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from app.core.commands import OrderTerms
 from app.core.instruments import Exchange
 from app.core.orders import OrderType, Product, Side
 from app.core.ports import BrokerOrder
@@ -47,15 +48,40 @@ class Claimant:
 def could_be(order: Claimant, row: BrokerOrder) -> bool:
     """Whether nothing that the row says speaks against its being this order. What it does not say, excludes nothing."""
     return (
-        row.exchange is order.exchange
-        and row.side is order.side
+        on_same_side(order, row)
         and row.quantity == order.quantity
-        and _is_of_instrument(order, row)
         and (row.order_type is None or row.order_type in SHOWN_AS[order.order_type])
         and row.product in (None, order.product)
         and (not order.order_type.has_limit_price or row.price in (None, order.price))
         and (not order.order_type.has_trigger or row.trigger_price in (None, order.trigger_price))
         and not _is_before(order, row)
+    )
+
+
+def on_same_side(order: Claimant, row: BrokerOrder) -> bool:
+    """Whether both buy, or both sell, the same instrument."""
+    return row.exchange is order.exchange and row.side is order.side and _is_of_instrument(order, row)
+
+
+def shows_terms(terms: OrderTerms, row: BrokerOrder) -> bool:
+    """Whether nothing that the row says speaks against its order having these terms."""
+    return (
+        row.quantity == terms.quantity
+        and (row.order_type is None or row.order_type in SHOWN_AS[terms.order_type])
+        and (not terms.order_type.has_limit_price or row.price in (None, terms.price))
+        and (not terms.order_type.has_trigger or row.trigger_price in (None, terms.trigger_price))
+    )
+
+
+def terms_at_broker(terms: OrderTerms, row: BrokerOrder) -> OrderTerms:
+    """Return our terms with what the row says otherwise. A row that shows another order type says nothing of prices."""
+    if row.order_type not in (None, terms.order_type):
+        return replace(terms, quantity=row.quantity)
+    return OrderTerms(
+        quantity=row.quantity,
+        order_type=terms.order_type,
+        price=(row.price or terms.price) if terms.order_type.has_limit_price else terms.price,
+        trigger_price=(row.trigger_price or terms.trigger_price) if terms.order_type.has_trigger else None,
     )
 
 
@@ -91,3 +117,20 @@ def _is_before(order: Claimant, row: BrokerOrder) -> bool:
         return False
     sent_from = order.market_time if order.claimed_at is None else min(order.claimed_at, order.market_time)
     return row.updated_at < sent_from - CLOCK_SKEW
+
+
+class AbsenceEvidence:
+    """Remembers in which complete reads placements were missing: one such read is no proof yet.
+
+    A placement is told by its order and its attempt. Forgetting all of it is harmless: the count starts anew.
+    """
+
+    READS_APART = timedelta(seconds=1)
+
+    def __init__(self) -> None:
+        self._missing_since: dict[tuple[UUID, int], datetime] = {}
+
+    def observe(self, missing: set[tuple[UUID, int]], *, began: datetime) -> set[tuple[UUID, int]]:
+        """Note what a read that began then did not show; returns what an earlier one did not show either."""
+        self._missing_since = {key: self._missing_since.get(key, began) for key in missing}
+        return {key for key, since in self._missing_since.items() if began - since >= self.READS_APART}
