@@ -9,7 +9,7 @@ import httpx
 import pyotp
 
 from app.exchange.accounts import Account
-from app.exchange.faults import DELAY_MS_MAX, RULES_MAX, FaultKind, FaultRule, Op
+from app.exchange.faults import DELAY_MS_MAX, DURATION_MS_MAX, RULES_MAX, FaultKind, FaultRule, Op
 from app.exchange.fields import BadField, Json, as_list, as_object, choice, number, required_text, text, whole
 from app.exchange.instruments import InstrumentIndex
 from app.exchange.lockstep import Step
@@ -106,6 +106,9 @@ def _rule(row: dict[str, Json]) -> FaultRule:
     delay_ms = whole(row, "delay_ms", default=0)
     if not 0 <= delay_ms <= DELAY_MS_MAX:
         raise BadField("delay_ms", f"must lie between 0 and {DELAY_MS_MAX}")
+    duration_ms = whole(row, "duration_ms", default=0)
+    if not 0 <= duration_ms <= DURATION_MS_MAX:
+        raise BadField("duration_ms", f"must lie between 0 and {DURATION_MS_MAX}")
     limit = None if row.get("limit") is None else whole(row, "limit")
     if limit is not None and limit < 0:
         raise BadField("limit", "must not be negative")
@@ -115,6 +118,7 @@ def _rule(row: dict[str, Json]) -> FaultRule:
         probability=float(probability),
         ops=frozenset(choice({"ops": op}, "ops", Op) for op in ops),
         delay_ms=delay_ms,
+        duration_ms=duration_ms,
         limit=limit,
     )
 

@@ -105,6 +105,7 @@ class ControlRoutes:
                 "probability": rule.probability,
                 "ops": [*sorted(rule.ops)],
                 "delay_ms": rule.delay_ms,
+                "duration_ms": rule.duration_ms,
                 "limit": rule.limit,
                 "fired": rule.fired,
             }

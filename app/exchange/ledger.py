@@ -8,8 +8,9 @@ write-ahead log costs some tens of microseconds, less than handing it to a threa
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from app.core.errors import SaudaError
@@ -29,7 +30,7 @@ from app.exchange.ledger_rows import (
     trade_row,
 )
 from app.exchange.ledger_schema import COUNTS, SCHEMA, WORKING_ORDERS
-from app.exchange.orders import OrderHappening, PaperOrder, PaperTrade
+from app.exchange.orders import OrderHappening, OrderState, PaperOrder, PaperTrade
 from app.exchange.prices import Candle, LastPrice
 
 LEDGER_MODE = 0o600
@@ -168,6 +169,17 @@ class Ledger:
         """Return a client's order by its order id, or None."""
         rows = self.read("SELECT * FROM orders WHERE order_id = ? AND client_code = ?", order_id, client_code)
         return order_from(rows[0]) if rows else None
+
+    def order_as_of(self, order: PaperOrder, until: datetime) -> PaperOrder:
+        """Return an order with the state, text and trades that it had at a moment; its terms are today's."""
+        events = "SELECT state, filled, text FROM order_events WHERE order_id = ? AND at <= ? ORDER BY id DESC LIMIT 1"
+        then = self.read(events, order.order_id, until.isoformat())
+        trades = map(trade_from, self.read("SELECT * FROM trades WHERE order_id = ?", order.order_id))
+        value = sum((trade.value for trade in trades if trade.traded_at <= until), Decimal(0))
+        if not then:
+            return order
+        state, filled, text = OrderState(then[0]["state"]), int(then[0]["filled"]), str(then[0]["text"])
+        return replace(order, state=state, filled=filled, text=text, traded_value=value)
 
     def has_order(self, order_id: str) -> bool:
         """Whether an order id is taken."""

@@ -95,6 +95,7 @@ CREATE TABLE IF NOT EXISTS order_events (
     text TEXT NOT NULL,
     at TEXT NOT NULL
 ) STRICT;
+CREATE INDEX IF NOT EXISTS order_events_of_order ON order_events (order_id, id);
 CREATE TRIGGER IF NOT EXISTS order_events_not_changed BEFORE UPDATE ON order_events
     BEGIN SELECT RAISE(ABORT, 'order_events is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS order_events_not_deleted BEFORE DELETE ON order_events

@@ -8,14 +8,17 @@ from contextlib import suppress
 import httpx
 
 from app.exchange.faults import FaultKind, Faults, Op
+from app.exchange.fields import Json
 from app.exchange.market import Market, TagEcho
-from app.exchange.orders import OrderHappening
+from app.exchange.orders import Happening, OrderHappening
+from app.exchange.spoilt_answers import with_unknown_status
 from app.exchange.wire_rows import update_row
 
 WAITING_MAX = 1_000
 """Postbacks past this are lost: whoever receives them must not count on them anyway."""
 
 POST_TIMEOUT_S = 2.0
+REORDERED_AFTER_S = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +41,8 @@ class Postbacks:
             return
         with_tag = self._market.tag_echo is not TagEcho.NONE
         for event in events:
-            client = {"clientcode": event.order.client_code}
-            self._tell(json.dumps(update_row(event, with_tag=with_tag) | client, separators=(",", ":")).encode())
+            row = update_row(event, with_tag=with_tag) | {"clientcode": event.order.client_code}
+            self._tell(row, is_fill=event.happening is Happening.TRADED)
 
     async def close(self) -> None:
         """End the posting; what waits is lost."""
@@ -48,13 +51,16 @@ class Postbacks:
             with suppress(asyncio.CancelledError):
                 await self._sender
 
-    def _tell(self, body: bytes) -> None:
-        rule = self._faults.for_frame(Op.POSTBACK)
-        kind = rule.kind if rule else None
-        if kind is FaultKind.DROP_UPDATE:
+    def _tell(self, row: dict[str, Json], *, is_fill: bool) -> None:
+        strike = self._faults.for_frame(Op.POSTBACK, is_fill=is_fill)
+        kind = strike.kind if strike else None
+        if kind in (FaultKind.DROP_UPDATE, FaultKind.DROP_FILL_UPDATE):
             return
-        if rule is not None and kind is FaultKind.DELAY_UPDATE:
-            asyncio.get_running_loop().call_later(rule.delay_s, self._put, body)
+        if strike is not None and kind is FaultKind.UNKNOWN_STATUS:
+            row = with_unknown_status(row, strike.number)
+        body = json.dumps(row, separators=(",", ":")).encode()
+        if strike is not None and kind in (FaultKind.DELAY_UPDATE, FaultKind.REORDER_UPDATE):
+            asyncio.get_running_loop().call_later(max(strike.delay_s, REORDERED_AFTER_S), self._put, body)
             return
         self._put(body)
         if kind is FaultKind.DUPLICATE_UPDATE:

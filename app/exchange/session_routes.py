@@ -51,7 +51,7 @@ class SessionRoutes:
             ("POST", f"{AUTH}/jwt/v1/generateTokens", wire.endpoint(login, self.refresh, open_to_all=True)),
             ("POST", f"{SECURE}/user/v1/logout", wire.endpoint(login, self.logout)),
             ("GET", f"{SECURE}/user/v1/getProfile", wire.endpoint(books, self.profile)),
-            ("GET", f"{SECURE}/user/v1/getRMS", wire.endpoint(books, self.funds)),
+            ("GET", f"{SECURE}/user/v1/getRMS", wire.endpoint(Op.FUNDS, self.funds)),
         ]
 
     def login(self, call: Call) -> Json:

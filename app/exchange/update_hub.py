@@ -4,15 +4,19 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 
-from app.exchange.faults import FaultKind, Faults, Op
+from app.exchange.faults import FaultKind, Faults, Op, Strike
 from app.exchange.fields import Json
 from app.exchange.market import Market, TagEcho
 from app.exchange.orders import Happening, OrderHappening, OrderState
+from app.exchange.spoilt_answers import with_unknown_status
 from app.exchange.wire_rows import update_row
 
 CONNECTIONS_PER_CLIENT_MAX = 3
 FRAMES_WAITING_MAX = 10_000
 """A listener further behind than this is cut off, so that it sees a gap instead of exhausting our memory."""
+
+HELD_FOR_S = 1.0
+"""How long a frame that is to come out of order waits for one that may go before it."""
 
 _CODES = {
     OrderState.OPEN_PENDING: "AB09",
@@ -24,6 +28,7 @@ _CODES = {
 }
 _GREETING = "AB00"
 _MODIFIED = "AB04"
+_UNKNOWN_CODE = "AB99"
 _BLANK: dict[str, Json] = {
     "variety": "",
     "ordertype": "",
@@ -74,12 +79,25 @@ class Listener:
     frames: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(FRAMES_WAITING_MAX))
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
+    held: list[str] = field(default_factory=list)
+
     def put(self, frame: str) -> None:
-        """Let a frame wait to be sent; one too many ends the connection."""
+        """Let a frame wait to be sent, and after it those that were held; one too many ends the connection."""
+        frames, self.held = [frame, *self.held], []
         try:
-            self.frames.put_nowait(frame)
+            for waiting in frames:
+                self.frames.put_nowait(waiting)
         except asyncio.QueueFull:
             self.closing.set()
+
+    def hold(self, frame: str) -> None:
+        """Keep a frame until a later one has gone before it, or until none has come for a while."""
+        self.held.append(frame)
+        asyncio.get_running_loop().call_later(HELD_FOR_S, self._release)
+
+    def _release(self) -> None:
+        if self.held:
+            self.put(self.held.pop(0))
 
 
 class UpdateHub:
@@ -120,25 +138,31 @@ class UpdateHub:
         for event in events:
             listeners = self._listeners.get(event.order.client_code)
             if listeners:
-                self._tell(listeners, self._frame_of(event))
+                self._tell(listeners, event)
 
-    def _tell(self, listeners: set[Listener], frame: str) -> None:
-        rule = self._faults.for_frame(Op.SOCKET)
-        kind = rule.kind if rule else None
-        if kind is FaultKind.DROP_UPDATE:
+    def _tell(self, listeners: set[Listener], event: OrderHappening) -> None:
+        strike = self._faults.for_frame(Op.SOCKET, is_fill=event.happening is Happening.TRADED)
+        kind = strike.kind if strike else None
+        if kind in (FaultKind.DROP_UPDATE, FaultKind.DROP_FILL_UPDATE):
             return
+        frame = self._frame_of(event, strike)
         for listener in listeners:
-            if rule is not None and kind is FaultKind.DELAY_UPDATE:
-                asyncio.get_running_loop().call_later(rule.delay_s, listener.put, frame)
-                continue
-            listener.put(frame)
-            if kind is FaultKind.DUPLICATE_UPDATE:
+            if strike is not None and kind is FaultKind.DELAY_UPDATE:
+                asyncio.get_running_loop().call_later(strike.delay_s, listener.put, frame)
+            elif kind is FaultKind.REORDER_UPDATE:
+                listener.hold(frame)
+            else:
                 listener.put(frame)
+                if kind is FaultKind.DUPLICATE_UPDATE:
+                    listener.put(frame)
 
-    def _frame_of(self, event: OrderHappening) -> str:
+    def _frame_of(self, event: OrderHappening, strike: Strike | None) -> str:
         code = _MODIFIED if event.happening is Happening.MODIFIED else _CODES[event.state]
         with_tag = self._market.tag_echo is not TagEcho.NONE
-        return _frame(event.order.client_code, code, update_row(event, with_tag=with_tag))
+        row = update_row(event, with_tag=with_tag)
+        if strike is not None and strike.kind is FaultKind.UNKNOWN_STATUS:
+            row, code = with_unknown_status(row, strike.number), _UNKNOWN_CODE
+        return _frame(event.order.client_code, code, row)
 
 
 def _frame(client_code: str, code: str, order_data: dict[str, Json]) -> str:

@@ -47,16 +47,16 @@ class UpdateSocket:
             self._hub.leave(listener)
 
     async def _spoil(self) -> Response | None:
-        rule = self._faults.for_request(Op.SOCKET)
-        match rule.kind if rule else None:
+        strike = self._faults.for_request(Op.SOCKET)
+        match strike.kind if strike else None:
             case FaultKind.TOKEN_EXPIRED:
                 return PlainTextResponse("", status_code=403)
             case FaultKind.THROTTLE_403:
                 return PlainTextResponse(THROTTLED_TEXT, status_code=403)
             case FaultKind.HTTP_5XX | FaultKind.DROP_BEFORE_ACCEPT:
                 return HTMLResponse("", status_code=502)
-            case FaultKind.LATENCY if rule:
-                await asyncio.sleep(rule.delay_s)
+            case FaultKind.LATENCY if strike:
+                await asyncio.sleep(strike.delay_s)
             case _:
                 pass
         return None

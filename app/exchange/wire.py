@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from app.core.errors import SaudaError
-from app.exchange.connections import abort, cut
-from app.exchange.faults import SWALLOWS_ANSWER, FaultKind, FaultRule, Faults, Op
+from app.exchange.connections import abort
+from app.exchange.faults import SWALLOWS_ANSWER, FaultKind, Faults, Op, Strike
 from app.exchange.fields import BadField, Json, parse_object
 from app.exchange.market import Market
 from app.exchange.sessions import Session, Sessions
+from app.exchange.spoilt_answers import bad_gateway, in_another_dress, spoil_answer
 
 BODY_BYTES_MAX = 64 * 1024
 THROTTLED_TEXT = "Access denied because of exceeding access rate"
 UNREADABLE = "AB1004"
 """The wire's word for a request that it cannot make sense of."""
-
-_GARBAGE = b'{"status":true,"message":"SUCC'
-_BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body>502 Bad Gateway</body></html>"
 
 
 class WireRefusal(SaudaError):
@@ -53,7 +51,7 @@ class RequestTooLarge(SaudaError):
 class Call:
     """One request as its handler sees it. `received_at` is wall time; `session` is None only before login.
 
-    `acknowledged` is false when a fault will swallow the answer.
+    `acknowledged` is false when a fault will swallow the answer; `strike` is a fault that the handler itself commits.
     """
 
     body: dict[str, Json]
@@ -63,6 +61,7 @@ class Call:
     session: Session | None
     received_at: datetime
     acknowledged: bool
+    strike: Strike | None = None
 
     @property
     def client_code(self) -> str:
@@ -102,17 +101,16 @@ class Wire:
             except ClientDisconnect:
                 return Response()
             received_at = self._market.clock.now()
-            rule = self._faults.for_request(op)
-            if rule is not None:
-                spoilt = await self._spoil_before(rule, request, received_at)
+            strike = self._faults.for_request(op)
+            if strike is not None:
+                spoilt = await self._spoil_before(strike, request, received_at)
                 if spoilt is not None:
                     return spoilt
-            swallowed = rule is not None and rule.kind in SWALLOWS_ANSWER
-            response = self._handle(
-                handler, request, body, received_at, open_to_all=open_to_all, acknowledged=not swallowed
-            )
-            if rule is not None and swallowed:
-                return await _spoil_after(rule, request)
+            response = self._handle(handler, request, body, received_at, open_to_all=open_to_all, strike=strike)
+            if strike is not None and strike.kind in SWALLOWS_ANSWER:
+                return await spoil_answer(strike, request, response)
+            if strike is not None and strike.kind is FaultKind.ODD_BODY:
+                return in_another_dress(response)
             return response
 
         return answer
@@ -146,7 +144,7 @@ class Wire:
         received_at: datetime,
         *,
         open_to_all: bool,
-        acknowledged: bool,
+        strike: Strike | None,
     ) -> Response:
         authorization = request.headers.get("authorization", "")
         api_key = request.headers.get("x-privatekey", "")
@@ -159,7 +157,8 @@ class Wire:
                 api_key=api_key,
                 session=session,
                 received_at=received_at,
-                acknowledged=acknowledged,
+                acknowledged=strike is None or strike.kind not in SWALLOWS_ANSWER,
+                strike=strike,
             )
             return success(handler(call))
         except GatewayRefusal as refusal:
@@ -169,13 +168,13 @@ class Wire:
         except BadField as bad:
             return failure(WireRefusal(UNREADABLE, str(bad)))
 
-    async def _spoil_before(self, rule: FaultRule, request: Request, now: datetime) -> Response | None:
-        """Do what the rule wants done before the request is taken; None lets it be taken."""
-        match rule.kind:
+    async def _spoil_before(self, strike: Strike, request: Request, now: datetime) -> Response | None:
+        """Do what comes before the request is taken; None lets it be taken."""
+        match strike.kind:
             case FaultKind.LATENCY:
-                await asyncio.sleep(rule.delay_s)
+                await asyncio.sleep(strike.delay_s)
             case FaultKind.HTTP_5XX:
-                return HTMLResponse(_BAD_GATEWAY, status_code=502)
+                return bad_gateway()
             case FaultKind.THROTTLE_403:
                 return PlainTextResponse(THROTTLED_TEXT, status_code=403)
             case FaultKind.DROP_BEFORE_ACCEPT:
@@ -189,23 +188,6 @@ class Wire:
             case _:
                 pass
         return None
-
-
-async def _spoil_after(rule: FaultRule, request: Request) -> Response:
-    """Lose or garble the answer of a request that was taken."""
-    match rule.kind:
-        case FaultKind.MALFORMED_BODY:
-            return Response(_GARBAGE, media_type="application/json")
-        case FaultKind.TIMEOUT_AFTER_ACCEPT:
-            try:
-                await asyncio.sleep(rule.delay_s)
-            except asyncio.CancelledError:
-                # The server stops: the answer stays lost, it does not become an error page.
-                cut(request)
-                raise
-        case _:
-            pass
-    return await abort(request)
 
 
 async def read_body(request: Request, longest: int) -> bytes:

@@ -1,5 +1,6 @@
 """The control side of the paper exchange for tests: its prices, its faults, and its ledger as the witness."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -24,12 +25,14 @@ class LedgerOrder(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """One fault rule: what goes wrong, how often, and with which requests."""
+    """One fault rule: what goes wrong, how often, and with which requests; a duration makes each strike a storm."""
 
     kind: str
     probability: float
     ops: tuple[str, ...] = ("place",)
     delay_ms: int = 0
+    duration_ms: int = 0
+    limit: int | None = None
 
 
 class PaperControl:
@@ -64,9 +67,12 @@ class PaperControl:
         await self._call("PUT", "/control/faults", {"seed": seed, "rules": rules})
 
     async def faults_fired(self) -> dict[str, int]:
-        """Return how often each rule in force has fired."""
+        """Return how often the rules in force have fired, by kind."""
         answer = (await self._call("GET", "/control/faults", None)).json()
-        return {str(rule["kind"]): int(rule["fired"]) for rule in answer["rules"]}
+        fired: Counter[str] = Counter()
+        for rule in answer["rules"]:
+            fired[str(rule["kind"])] += int(rule["fired"])
+        return dict(fired)
 
     async def ledger(self, client_code: str) -> list[LedgerOrder]:
         """Return every order of a client that reached the exchange, oldest first."""

@@ -129,7 +129,9 @@ async def test_an_unknown_client_has_no_ledger(wire: WireClient) -> None:
 
 
 async def test_the_fault_rules_can_be_read_back(wire: WireClient) -> None:
-    rules = [{"kind": "latency", "probability": 0.5, "ops": ["books", "place"], "delay_ms": 20, "limit": 3}]
+    rules = [
+        {"kind": "latency", "probability": 0.5, "ops": ["books", "place"], "delay_ms": 20, "duration_ms": 5, "limit": 3}
+    ]
     set_rules = (await wire.control("PUT", "/control/faults", {"seed": 7, "rules": rules})).json()
     assert set_rules == {"seed": 7, "rules": [rules[0] | {"fired": 0}]}
     assert (await wire.control("GET", "/control/faults")).json() == set_rules

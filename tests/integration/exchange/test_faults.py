@@ -62,10 +62,10 @@ async def test_a_malformed_body_is_the_answer_to_an_order_that_was_taken(
     exchange: ExchangeProcess, wire: WireClient
 ) -> None:
     spoil(exchange, "malformed_body")
-    answer = await wire.post(PLACE, LIMIT_BUY)
-    with pytest.raises(ValueError, match="Unterminated"):
-        answer.json()
-    assert taken(exchange, wire) == [False]
+    for _ in range(40):
+        answer = await wire.post(PLACE, LIMIT_BUY)
+        assert '"orderid"' not in answer.text or not answer.text.endswith("}")
+    assert taken(exchange, wire) == [False] * 40
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,15 @@ async def test_a_rule_touches_only_its_operations_and_stops_at_its_limit(
     assert [(await wire.post(PLACE, LIMIT_BUY)).status_code for _ in range(3)] == [502, 502, 200]
     faults = exchange.control("GET", "/control/faults")
     assert faults["rules"] == [
-        {"kind": "http_5xx", "probability": 1.0, "ops": ["place"], "delay_ms": 0, "limit": 2, "fired": 2}
+        {
+            "kind": "http_5xx",
+            "probability": 1.0,
+            "ops": ["place"],
+            "delay_ms": 0,
+            "duration_ms": 0,
+            "limit": 2,
+            "fired": 2,
+        }
     ]
 
 
