@@ -10,6 +10,7 @@ import pyotp
 
 from app.brokers.base import AccountCredentials
 from app.core.accounts import Account, AccountMode, AccountStatus
+from app.core.balances import Opening
 from app.infra.crypto import Vault
 from app.infra.ids import new_id
 from app.market_data.paper_market import PaperMarket
@@ -20,6 +21,7 @@ PAPER_BROKER = "angelone"
 START_CASH = Decimal(1_000_000)
 """Ten lakh rupees of play money."""
 
+OPENING = Opening(cash=START_CASH, flow_before=Decimal(0))
 ORDERS_PER_SECOND = 9
 """What the broker allows a client code."""
 
@@ -60,14 +62,17 @@ class PaperAccounts:
         )
         sealed = self._vault.encrypt(json.dumps(asdict(credentials)))
         await tx.accounts.add(StoredAccount(account=account, credentials=sealed, base_url=None))
+        await tx.balances.open(account.id, OPENING)
         return account
 
     async def open_at_exchange(self, account_id: UUID) -> None:
         """Open the account at the paper exchange, where it is not open yet. Raises `PaperMarketError`."""
         async with self._uow.statement() as tx:
             stored = await tx.accounts.stored(account_id)
-        if stored is None or stored.account.broker != PAPER_BROKER:
-            return
+            if stored is None or stored.account.broker != PAPER_BROKER:
+                return
+            # Also for an account of before there were balances: all its fills count from the opening on.
+            await tx.balances.open(account_id, OPENING)
         credentials = AccountCredentials(**json.loads(self._vault.decrypt(stored.credentials)))
         await self._market.register_account(
             client_code=credentials.client_code,

@@ -1,0 +1,197 @@
+"""Compares an account's books with its broker's. It reports, blocks and alerts; it never corrects anything."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from app.brokers.base import EndpointGroup
+from app.brokers.guarded import GuardedBroker
+from app.core.accounts import Account, AccountMode
+from app.core.balances import Opening
+from app.core.errors import BrokerUnreadable, SessionDead
+from app.core.ports import BrokerPosition, BrokerSession, BrokerTrade, Clock, Funds
+from app.core.reconciliations import (
+    BrokersBooks,
+    Comparison,
+    Difference,
+    DifferenceKind,
+    Line,
+    Suspicions,
+    Symbol,
+    compare,
+)
+from app.repositories.leases import Lease
+from app.repositories.reconciliations import OurMoment
+from app.repositories.unit_of_work import UnitOfWork
+from app.services.broker_pool import BrokerPool
+
+LOOK_TIMEOUT_S = 30.0
+"""How long all the reads of one look may take together; then the broker counts as unreadable."""
+
+SETTLES_AFTER_S = 2.0
+"""A difference counts when it is seen again, unchanged, this much later: fills take a moment to be recorded."""
+
+EXPLAINED_FOR_S = 30.0
+"""How long a trade that stands in the broker's book, and not yet in ours, may explain a difference."""
+
+BOOK_LAG_S = 10.0
+"""An order may be missing from the broker's book for so long after it was taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at the broker found. `suspected` differences do not count yet: look again soon.
+
+    `started_at` and `finished_at` are the database's wall-clock time in UTC.
+    """
+
+    differences: tuple[Difference, ...]
+    suspected: int
+    counts: Mapping[str, int]
+    started_at: datetime
+    finished_at: datetime
+
+
+class Reconciliation:
+    """Compares one account, again and again: it remembers what it suspects from look to look."""
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        uow: UnitOfWork,
+        brokers: BrokerPool,
+        clock: Clock,
+        lease: Lease,
+        settles_after_s: float = SETTLES_AFTER_S,
+    ) -> None:
+        self._account = account
+        self._uow = uow
+        self._brokers = brokers
+        self._clock = clock
+        self._lease = lease
+        self._suspicions = Suspicions(settles_after_s=settles_after_s, explained_for_s=EXPLAINED_FOR_S)
+
+    async def look(self, *, with_orders: bool) -> Look:
+        """Read positions and cash, and the order book where wanted, and compare.
+
+        Raises `BrokerUnreadable`, `SessionDead` (after reporting it), `LeaseLost`, and what the paper guard raises.
+        """
+        guarded = await self._brokers.get(self._account.id)
+        session = await guarded.session()
+        if session is None:
+            raise BrokerUnreadable("not logged in at the broker")
+        try:
+            return await self._look(guarded, session, with_orders=with_orders)
+        except SessionDead:
+            await guarded.report_dead()
+            raise
+
+    async def _look(self, guarded: GuardedBroker, session: BrokerSession, *, with_orders: bool) -> Look:
+        before = await self._ours()
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                missing = await self._missing_orders(guarded, session, before) if with_orders else []
+                moment = await self._ours() if with_orders else before
+                positions, funds = await _positions_and_funds(guarded, session)
+                after = await self._ours()
+                comparison = compare(moment.books, _brokers_books(positions, funds), after.books)
+                unrecorded: set[Symbol] = set()
+                if comparison.differences:
+                    unrecorded = await self._unrecorded(guarded, session, after)
+        except TimeoutError as error:
+            raise BrokerUnreadable(f"reading took longer than {LOOK_TIMEOUT_S:.0f} s") from error
+        seen = [*comparison.differences, *missing]
+        counted, suspected = self._suspicions.confirm(seen, unrecorded=unrecorded, now=self._clock.monotonic())
+        await self._store_reading(before, moment, after, funds, comparison, book_read=with_orders)
+        return Look(
+            differences=tuple(counted),
+            suspected=suspected,
+            counts={
+                "positions": comparison.compared,
+                "in_motion": comparison.skipped,
+                "suspected": suspected,
+                "unrecorded_trades_in": len(unrecorded),
+            },
+            started_at=before.at,
+            finished_at=after.at,
+        )
+
+    async def _ours(self) -> OurMoment:
+        async with self._uow.statement() as tx:
+            return await tx.reconciliations.our_books(
+                self._account.id, broker=self._account.broker, mode=self._account.mode
+            )
+
+    async def _missing_orders(
+        self, guarded: GuardedBroker, session: BrokerSession, before: OurMoment
+    ) -> list[Difference]:
+        """Return the orders that were open here before and after the book was read, and are not in it."""
+        first = await self._open_orders(before)
+        await guarded.wait_for_budget(EndpointGroup.BOOKS)
+        book = await guarded.broker.order_book(session)
+        listed = {row.broker_order_id for row in book}
+        if first.keys() <= listed:
+            return []
+        still = await self._open_orders(before)
+        return [
+            Difference(kind=DifferenceKind.ORDER, subject=f"order {still[broker_id]}", ours="open", theirs="not listed")
+            for broker_id in sorted(first.keys() & still.keys() - listed)
+        ]
+
+    async def _open_orders(self, moment: OurMoment) -> dict[str, UUID]:
+        if moment.trading_day is None:
+            return {}
+        async with self._uow.statement() as tx:
+            return await tx.reconciliations.open_at_broker(self._account.id, day=moment.trading_day, age_s=BOOK_LAG_S)
+
+    async def _unrecorded(self, guarded: GuardedBroker, session: BrokerSession, moment: OurMoment) -> set[Symbol]:
+        """Return the symbols in which the broker's trade book holds a trade that ours does not."""
+        if moment.trading_day is None:
+            return set()
+        await guarded.wait_for_budget(EndpointGroup.BOOKS)
+        trades = await guarded.broker.trade_book(session)
+        async with self._uow.statement() as tx:
+            known = await tx.reconciliations.known_trades(self._account.id, day=moment.trading_day)
+        return {Symbol(trade.exchange, trade.trading_symbol) for trade in trades if _trade_key(trade) not in known}
+
+    async def _store_reading(
+        self,
+        first: OurMoment,
+        before: OurMoment,
+        after: OurMoment,
+        funds: Funds,
+        comparison: Comparison,
+        *,
+        book_read: bool,
+    ) -> None:
+        quiet = comparison.skipped == 0 and not before.books.moving | after.books.moving
+        opens = after.books.cash is None and self._account.mode is AccountMode.LIVE
+        async with self._uow.fenced(self._lease) as tx:
+            if opens and quiet and before.totals == after.totals:
+                await tx.balances.open(self._account.id, Opening(cash=funds.net, flow_before=after.totals.flow))
+            await tx.balances.set_broker_cash(self._account.id, funds.net)
+            # A day that changed while the book was read is neither's.
+            if book_read and first.trading_day is not None and first.trading_day == after.trading_day:
+                await tx.reconciliations.note_book_read(self._account.id, day=first.trading_day, read_at=first.at)
+
+
+async def _positions_and_funds(guarded: GuardedBroker, session: BrokerSession) -> tuple[list[BrokerPosition], Funds]:
+    await guarded.wait_for_budget(EndpointGroup.BOOKS)
+    positions = await guarded.broker.positions(session)
+    await guarded.wait_for_budget(EndpointGroup.FUNDS)
+    return positions, await guarded.broker.funds(session)
+
+
+def _brokers_books(positions: Collection[BrokerPosition], funds: Funds) -> BrokersBooks:
+    quantities: dict[Line, int] = {}
+    for row in positions:
+        line = Line(Symbol(row.exchange, row.trading_symbol), row.product)
+        quantities[line] = quantities.get(line, 0) + row.net_quantity
+    return BrokersBooks(quantities=quantities, cash=funds.net)
+
+
+def _trade_key(trade: BrokerTrade) -> tuple[str, str, str]:
+    return (trade.exchange.value, trade.broker_order_id, trade.trade_id)
