@@ -44,17 +44,23 @@ class Leadership:
         over = asyncio.Event()
         renewing = asyncio.create_task(self._renew_until(lease, stop, over))
         try:
-            await lead(lease, over)
-        except* LeaseLost:
-            log.warning("leadership.lost", leads=self._role, epoch=lease.epoch)
-        except* Exception as failed:
-            if not _is_database_away(failed):
+            await self._lead_or_lose(lease, over, lead)
+        except Exception as error:
+            if not _is_database_away(error):
                 raise
             # What was half done in memory is forgotten: leading again starts from what is stored.
             log.warning("leadership.database_away", leads=self._role, epoch=lease.epoch)
         finally:
             over.set()
             await renewing
+
+    async def _lead_or_lose(
+        self, lease: Lease, over: asyncio.Event, lead: Callable[[Lease, asyncio.Event], Awaitable[None]]
+    ) -> None:
+        try:
+            await lead(lease, over)
+        except* LeaseLost:
+            log.warning("leadership.lost", leads=self._role, epoch=lease.epoch)
 
     async def _renew_until(self, lease: Lease, stop: asyncio.Event, over: asyncio.Event) -> None:
         try:
@@ -98,9 +104,8 @@ class Leadership:
                 raise
 
 
-def _is_database_away(failed: ExceptionGroup[Exception]) -> bool:
-    """Whether every failure of a group says that the database is away."""
-    return all(
-        _is_database_away(error) if isinstance(error, ExceptionGroup) else is_database_away(error)
-        for error in failed.exceptions
-    )
+def _is_database_away(error: Exception) -> bool:
+    """Whether an error, or every one of a group, says that the database is away."""
+    if isinstance(error, ExceptionGroup):
+        return all(_is_database_away(one) for one in error.exceptions)
+    return is_database_away(error)
