@@ -6,19 +6,27 @@ from contextlib import AsyncExitStack
 from app.bootstrap.foundation import foundation, leadership
 from app.bootstrap.paper import paper_accounts, paper_market
 from app.bootstrap.trading import broker_pool
+from app.core.accounts import Account
 from app.infra.config import Config
 from app.infra.fee_schedules import load_fee_schedules
+from app.keeper.account_reconciler import AccountReconciler
 from app.keeper.account_watches import AccountWatches
+from app.keeper.day_end import DayEnd
 from app.keeper.dead_claims import DeadClaims
-from app.keeper.keeper import Keeper
+from app.keeper.deadlines import Deadlines
+from app.keeper.keeper import Duty, Keeper
 from app.keeper.order_changes import OrderChanges
+from app.keeper.reconciler import Reconciler
 from app.keeper.sweep import Sweep
+from app.market_data.last_prices import LastPrices
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
 from app.repositories.leases import Lease
+from app.services.balances import Balances
 from app.services.fill_recorder import FillRecorder
 from app.services.order_updates import OrderUpdates
 from app.services.paper_accounts import PAPER_BROKER
+from app.services.reconciliation import Reconciliation
 
 
 async def run(config: Config, stop: asyncio.Event) -> None:
@@ -46,12 +54,30 @@ async def run(config: Config, stop: asyncio.Event) -> None:
                 bell=base.bell,
             )
 
-        keeper = Keeper(
-            sweep=lambda lease: Sweep(uow=base.uow, doorbell=doorbell, lease=lease),
-            dead_claims=lambda lease: DeadClaims(
-                uow=base.uow, lease=lease, margin_s=config.claim_margin_s, bell=base.bell
+        def reconciler(lease: Lease) -> Reconciler:
+            def account_reconciler(account: Account) -> AccountReconciler:
+                compared = Reconciliation(account, uow=base.uow, brokers=pool, clock=base.clock, lease=lease)
+                return AccountReconciler(account, compared, uow=base.uow, lease=lease, clock=base.clock)
+
+            return Reconciler(uow=base.uow, account_reconciler=account_reconciler)
+
+        def dead_claims(lease: Lease) -> DeadClaims:
+            return DeadClaims(uow=base.uow, lease=lease, margin_s=config.claim_margin_s, bell=base.bell)
+
+        uow, bell, balances = base.uow, base.bell, Balances(uow=base.uow, prices=LastPrices(base.redis))
+        duties = (
+            Duty(name="sweep", every_s=1.0, made_for=lambda lease: Sweep(uow=uow, doorbell=doorbell, lease=lease)),
+            Duty(name="dead_claims", every_s=1.0, made_for=dead_claims),
+            Duty(
+                name="order_changes",
+                every_s=1.0,
+                made_for=lambda lease: OrderChanges(uow=uow, doorbell=doorbell, lease=lease),
             ),
-            order_changes=lambda lease: OrderChanges(uow=base.uow, doorbell=doorbell, lease=lease),
-            watches=watches,
+            Duty(name="deadlines", every_s=1.0, made_for=lambda lease: Deadlines(uow=uow, lease=lease, bell=bell)),
+            # How soon a new account is logged in, or a dead session replaced.
+            Duty(name="accounts", every_s=0.2, made_for=watches),
+            Duty(name="reconciler", every_s=1.0, made_for=reconciler),
+            Duty(name="day_end", every_s=5.0, made_for=lambda lease: DayEnd(uow=uow, balances=balances, lease=lease)),
         )
+        keeper = Keeper(duties)
         await leadership(base, "keeper").run(stop, keeper.lead)

@@ -62,10 +62,11 @@ class DayEnd:
     async def _snap(self, day: UnsnappedDay) -> None:
         found = await self._balances.page(account_id=day.account_id)
         async with self._uow.fenced(self._lease) as tx:
+            stored = False
             for balance in found:
                 if balance.cash is not None:
-                    await tx.balances.add_snapshot(_snapshot(day, balance, balance.cash))
-            if day.active:
+                    stored = await tx.balances.add_snapshot(_snapshot(day, balance, balance.cash))
+            if stored and day.active:
                 await tx.reconciliations.request(day.account_id, ReconciliationCause.DAY_END)
 
 

@@ -1,47 +1,50 @@
 """The keeper: while it holds the lease it runs its duties; when the lease is lost all of them end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from app.infra.lifecycle import every
-from app.keeper.account_watches import AccountWatches
-from app.keeper.dead_claims import DeadClaims
-from app.keeper.order_changes import OrderChanges
-from app.keeper.sweep import Sweep
 from app.repositories.leases import Lease, LeaseLost
 
-SWEEP_EVERY_S = 1.0
-DEAD_CLAIMS_EVERY_S = 1.0
-ORDER_CHANGES_EVERY_S = 1.0
-ACCOUNTS_EVERY_S = 0.2
-"""How soon a new account is logged in, or a dead session replaced."""
+
+class Turns(Protocol):
+    """A duty that is done turn by turn."""
+
+    async def turn(self) -> None:
+        """Do what is due. Raises `LeaseLost` when another keeper leads."""
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A duty that keeps tasks of its own between its turns."""
+
+    async def close(self) -> None:
+        """End them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """One duty: its name in logs and metrics, its interval in seconds, and how it is made for a lease."""
+
+    name: str
+    every_s: float
+    made_for: Callable[[Lease], Turns]
 
 
 class Keeper:
     """Runs the duties. Each gets the lease, so that every write of theirs is fenced by it."""
 
-    def __init__(
-        self,
-        *,
-        sweep: Callable[[Lease], Sweep],
-        dead_claims: Callable[[Lease], DeadClaims],
-        order_changes: Callable[[Lease], OrderChanges],
-        watches: Callable[[Lease], AccountWatches],
-    ) -> None:
-        self._sweep = sweep
-        self._dead_claims = dead_claims
-        self._order_changes = order_changes
-        self._watches = watches
+    def __init__(self, duties: Sequence[Duty]) -> None:
+        self._duties = duties
 
     async def lead(self, lease: Lease, over: asyncio.Event) -> None:
         """Run all duties until `over`."""
-        sweep, dead_claims, watches = self._sweep(lease), self._dead_claims(lease), self._watches(lease)
-        changes = self._order_changes(lease)
+        made = [(duty, duty.made_for(lease)) for duty in self._duties]
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(every("sweep", SWEEP_EVERY_S, over, sweep.turn, fatal=(LeaseLost,)))
-                group.create_task(every("dead_claims", DEAD_CLAIMS_EVERY_S, over, dead_claims.turn, fatal=(LeaseLost,)))
-                group.create_task(every("changes", ORDER_CHANGES_EVERY_S, over, changes.turn, fatal=(LeaseLost,)))
-                group.create_task(every("accounts", ACCOUNTS_EVERY_S, over, watches.turn, fatal=(LeaseLost,)))
+                for duty, turns in made:
+                    group.create_task(every(duty.name, duty.every_s, over, turns.turn, fatal=(LeaseLost,)))
         finally:
-            await watches.close()
+            await asyncio.gather(*(turns.close() for _, turns in made if isinstance(turns, Closes)))
