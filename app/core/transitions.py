@@ -165,7 +165,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.PARTIALLY_FILLED, _E.DAY_ENDED, _S.EXPIRED, "what traded stays traded"),
     # Changes of a resting order.
     Transition(_S.PENDING, _E.MODIFIED, _S.PENDING, "changed before it was sent"),
-    Transition(_S.PLACED, _E.MODIFIED, _S.PLACED),
+    Transition(_S.PLACED, _E.MODIFIED, _S.PLACED, "it rests on, under new terms"),
     Transition(_S.PARTIALLY_FILLED, _E.MODIFIED, _S.PARTIALLY_FILLED),
     Transition(_S.COMPLETE, _E.MODIFIED, _S.COMPLETE, "the fills overtook the answer to the change"),
     Transition(_S.CANCELLED, _E.MODIFIED, _S.CANCELLED, "a cancel overtook the answer to the change"),

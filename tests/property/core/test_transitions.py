@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.core.errors import IllegalTransition
 from app.core.orders import TERMINAL_STATUSES, OrderStatus
-from app.core.transitions import TRANSITIONS, OrderEvent, next_status, remark, sources
+from app.core.transitions import NOTES, TRANSITIONS, OrderEvent, next_status, remark, sources
 
 PAIRS = list(product(OrderStatus, OrderEvent))
 ROWS = {(row.status, row.event): row for row in TRANSITIONS}
@@ -19,8 +19,10 @@ LATE_EVIDENCE = {
     (OrderStatus.REJECTED, OrderEvent.PARTIAL_FILL): OrderStatus.PARTIALLY_FILLED,
     (OrderStatus.REJECTED, OrderEvent.FULL_FILL): OrderStatus.COMPLETE,
     (OrderStatus.EXPIRED, OrderEvent.FULL_FILL): OrderStatus.COMPLETE,
+    # The broker took a larger quantity than that of which all had traded: the rest is live.
+    (OrderStatus.COMPLETE, OrderEvent.RAISED): OrderStatus.PARTIALLY_FILLED,
 }
-"""All the ways out of a terminal status: each is a trade, which the exchange itself has made."""
+"""All the ways out of a terminal status: trades, which the exchange has made, and a raise that the broker took."""
 
 FIRST_HAND = {
     OrderEvent.ACCEPTED,
@@ -31,6 +33,12 @@ FIRST_HAND = {
     OrderEvent.FULL_FILL,
     OrderEvent.BROKER_REJECTED,
     OrderEvent.BROKER_CANCELLED,
+}
+PROOFS_AND_PEOPLE = {
+    OrderEvent.PROVEN_ABSENT,
+    OrderEvent.RESOLVED_PLACED,
+    OrderEvent.RESOLVED_ABSENT,
+    OrderEvent.RESOLVED_RESEND,
 }
 
 
@@ -68,10 +76,17 @@ def test_every_status_is_reached_from_a_new_order() -> None:
 
 
 def test_every_event_but_the_creation_can_happen_somewhere() -> None:
-    assert {row.event for row in TRANSITIONS} == set(OrderEvent) - {OrderEvent.CREATED}
+    assert {row.event for row in TRANSITIONS} == set(OrderEvent) - NOTES - {OrderEvent.CREATED}
 
 
-def test_a_terminal_status_is_left_only_for_the_listed_trades() -> None:
+def test_notes_change_no_status_for_the_table_has_no_row_of_them() -> None:
+    assert [row for row in TRANSITIONS if row.event in NOTES] == []
+    for status, event in product(OrderStatus, NOTES):
+        with pytest.raises(IllegalTransition):
+            next_status(status, event)
+
+
+def test_a_terminal_status_is_left_only_for_the_listed_evidence() -> None:
     left = {
         (row.status, row.event): row.to
         for row in TRANSITIONS
@@ -80,16 +95,28 @@ def test_a_terminal_status_is_left_only_for_the_listed_trades() -> None:
     assert left == LATE_EVIDENCE
 
 
-def test_unknown_is_left_only_on_first_hand_evidence() -> None:
+def test_unknown_is_left_only_on_evidence_or_by_a_person() -> None:
     ways_out = {
         row.event for row in TRANSITIONS if row.status is OrderStatus.UNKNOWN and row.to is not OrderStatus.UNKNOWN
     }
-    assert ways_out == FIRST_HAND
+    assert ways_out == FIRST_HAND | PROOFS_AND_PEOPLE
 
 
 def test_only_proof_that_nothing_was_sent_makes_an_order_sendable_again() -> None:
-    back = {row.event for row in TRANSITIONS if row.to is OrderStatus.PENDING}
-    assert back == {OrderEvent.NOT_SENT, OrderEvent.THROTTLED}
+    back = {
+        row.event for row in TRANSITIONS if row.to is OrderStatus.PENDING and row.status is not OrderStatus.PENDING
+    }
+    assert back == {
+        OrderEvent.NOT_SENT,
+        OrderEvent.THROTTLED,
+        OrderEvent.PROVEN_ABSENT,
+        OrderEvent.RESOLVED_RESEND,
+    }
+
+
+def test_a_change_of_terms_alone_never_moves_an_order_that_does_not_trade() -> None:
+    moved = {row.status: row.to for row in TRANSITIONS if row.event is OrderEvent.MODIFIED and row.status is not row.to}
+    assert moved == {}
 
 
 def test_whatever_looks_odd_carries_a_remark() -> None:
@@ -110,6 +137,6 @@ def test_no_walk_of_events_claims_an_order_again_before_it_came_back_to_the_queu
         except IllegalTransition:
             continue
         claims += event is OrderEvent.CLAIMED
-        returns += after is OrderStatus.PENDING
+        returns += after is OrderStatus.PENDING and status is not OrderStatus.PENDING
         assert claims - returns in {0, 1}
         status = after
