@@ -5,11 +5,13 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Coroutine
 
 from tests.chaos.havoc import say
+from tests.chaos.rate import run_rate
 from tests.chaos.run import Outcome, run_chaos
 
-SUITES = ("orders",)
+SUITES = ("orders", "rate")
 TAG_MODES = ("book", "details", "none")
 
 _EPILOG = """
@@ -39,7 +41,11 @@ def main() -> int:
     options = parser.parse_args()
     if options.orders < 1:
         parser.error("--orders must be positive")
-    outcome = asyncio.run(_interruptible(options.orders, options.seed, options.tag_mode))
+    if options.suite == "rate":
+        run = run_rate(options.orders)
+    else:
+        run = run_chaos(options.orders, seed=options.seed, tag_mode=options.tag_mode, settings={})
+    outcome = asyncio.run(_interruptible(run))
     for finding in outcome.findings:
         say(finding)
     if options.json:
@@ -50,9 +56,9 @@ def main() -> int:
     return 0 if outcome.clean else 1
 
 
-async def _interruptible(orders: int, seed: int, tag_mode: str) -> Outcome:
+async def _interruptible(run: Coroutine[None, None, Outcome]) -> Outcome:
     """Run so that SIGTERM, like Ctrl-C, still ends every process that was started."""
-    task = asyncio.ensure_future(run_chaos(orders, seed=seed, tag_mode=tag_mode, settings={}))
+    task = asyncio.ensure_future(run)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
 

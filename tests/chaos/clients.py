@@ -126,7 +126,7 @@ class Clients:
         response = await self._trusting_little("POST", "/api/v1/orders/cancel", f"{like.key}-all", body)
         if response.status_code != httpx.codes.ACCEPTED:
             raise ContractBrokenError(f"a cancel of many was answered {response.status_code}: {response.text[:500]}")
-        for one in response.json()["items"]:
+        for one in response.json()["results"]:
             result = str(one["result"])
             taken = result in TAKEN_RESULTS
             self.changes.append(ChangeAnswer(order_id=one["order_id"], is_cancel=True, taken=taken, result=result))
