@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, FastAPI
 
-from app.api import auth, fills, health, order_changes, orders, positions
+from app.api import auth, balances, fills, health, order_changes, orders, positions, reconciliations
 from app.api.body_limit import BodyLimit
 from app.api.dependencies import ApiServices
 from app.api.errors import install_error_handlers
@@ -21,7 +21,7 @@ def build_application(services: ApiServices) -> FastAPI:
     app = DescribedApp(title="Sauda", version="1", description=DESCRIPTION, openapi_url="/openapi.json", redoc_url=None)
     app.state.services = services
     versioned = APIRouter(prefix="/api/v1")
-    for module in (auth, orders, order_changes, fills, positions):
+    for module in (auth, orders, order_changes, fills, positions, balances, reconciliations):
         versioned.include_router(module.router)
     app.include_router(versioned)
     app.include_router(health.router)

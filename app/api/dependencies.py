@@ -10,9 +10,11 @@ from starlette.exceptions import HTTPException
 from app.queue.queue_manager import QueueManager
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.account_directory import AccountDirectory
+from app.services.balances import Balances
 from app.services.instrument_manager import InstrumentManager
 from app.services.order_changes import OrderChangeService
 from app.services.orders import OrderService
+from app.services.reconciliation_reports import ReconciliationReports
 from app.services.tokens import Caller, NotAuthenticated, TokenService
 
 
@@ -27,6 +29,8 @@ class ApiServices:
     accounts: AccountDirectory
     instruments: InstrumentManager
     queues: QueueManager
+    balances: Balances
+    reconciliations: ReconciliationReports
 
 
 async def services(request: Request) -> ApiServices:

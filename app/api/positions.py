@@ -26,11 +26,13 @@ async def list_positions(
     account_id = await account_id_of(services, account)
     async with services.uow.statement() as tx:
         held = await tx.positions.page(account_id=account_id, strategy_id=strategy_id, open_only=open_only, limit=limit)
+    valued = await services.balances.valued(held)
     names = await account_names(services, {one.key.account_id for one in held})
     return PositionList(
         items=[
             PositionOut.of(
                 one,
+                valued[one.id],
                 account=names[one.key.account_id],
                 instrument=await instrument_of(services, one.key.instrument_id),
             )

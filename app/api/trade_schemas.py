@@ -5,11 +5,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.book_schemas import Doubt, Unrealized, doubt_of, value_of
 from app.api.schemas import Moment, Rupees
 from app.core.instruments import Instrument
 from app.core.orders import Product, Side
 from app.repositories.fills import RecordedFill
 from app.repositories.positions import HeldPosition
+from app.services.balances import Valued
 
 
 class FillOut(BaseModel):
@@ -91,7 +93,10 @@ class PositionOut(BaseModel):
                     "product": "MIS",
                     "quantity": 10,
                     "average_price": "182.6500",
+                    "last_price": "182.90",
                     "realized_pnl": "0.00",
+                    "unrealized_pnl": "2.50",
+                    "unrealized_doubt": None,
                     "fees": "1.86",
                     "buy_quantity": 10,
                     "sell_quantity": 0,
@@ -107,14 +112,17 @@ class PositionOut(BaseModel):
     product: Product
     quantity: int = Field(description="Signed units: negative is short")
     average_price: Rupees | None
+    last_price: Rupees | None = Field(description="null where it is not known or older than the market")
     realized_pnl: Rupees = Field(description="Before fees")
+    unrealized_pnl: Unrealized
+    unrealized_doubt: Doubt
     fees: Rupees
     buy_quantity: int
     sell_quantity: int
     updated_at: Moment
 
     @classmethod
-    def of(cls, held: HeldPosition, *, account: str, instrument: Instrument) -> "PositionOut":
+    def of(cls, held: HeldPosition, valued: Valued, *, account: str, instrument: Instrument) -> "PositionOut":
         """Return the wire form of a position."""
         position = held.position
         average = position.average_price
@@ -125,7 +133,10 @@ class PositionOut(BaseModel):
             product=held.key.product,
             quantity=position.quantity,
             average_price=average.quantize(Decimal("0.0001")) if average is not None else None,
+            last_price=valued.last_price,
             realized_pnl=position.realized_pnl.quantize(Decimal("0.01")),
+            unrealized_pnl=value_of(valued.unrealized_pnl),
+            unrealized_doubt=doubt_of(valued.unrealized_pnl),
             fees=position.fees.quantize(Decimal("0.01")),
             buy_quantity=position.buy_quantity,
             sell_quantity=position.sell_quantity,

@@ -11,10 +11,13 @@ from app.bootstrap.trading import order_service
 from app.infra.config import Config
 from app.infra.crypto import Passwords
 from app.infra.http_server import AsgiApplication, serve_until
+from app.market_data.last_prices import LastPrices
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
 from app.queue.queue_manager import QueueManager
 from app.services.order_changes import OrderChangeService
+from app.services.balances import Balances
+from app.services.reconciliation_reports import ReconciliationReports
 from app.services.tokens import TokenService
 
 
@@ -50,5 +53,7 @@ async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
                 accounts=accounts,
                 instruments=instruments,
                 queues=QueueManager(base.redis),
+                balances=Balances(uow=base.uow, prices=LastPrices(base.redis)),
+                reconciliations=ReconciliationReports(uow=base.uow),
             )
         )
