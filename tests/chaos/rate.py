@@ -208,7 +208,7 @@ def _judge(
         "suite": "rate",
         "orders": orders,
         "workers": WORKERS,
-        "offsets_ms": ", ".join(map(str, OFFSETS_MS)),
+        "offsets_ms": list(OFFSETS_MS),
         "segments": ", ".join(sorted(segments)),
         "max_per_calendar_second": max(
             int(str(witnessed["max_per_calendar_second"])),

@@ -38,7 +38,7 @@ SETTLE_S = 120.0
 SETTLE_POLL_S = 1.0
 TIMELINES_MAX = 20
 
-Figure = int | float | str | None
+Figure = int | float | str | list[int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
