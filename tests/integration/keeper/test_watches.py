@@ -14,6 +14,7 @@ from app.bootstrap.paper import paper_accounts
 from app.bootstrap.trading import broker_pool
 from app.brokers.base import AccountCredentials
 from app.core.orders import OrderType, Side
+from app.core.ports import Broker
 from app.keeper import account_watch
 from tests.harness.desk import Desk, running
 from tests.harness.market import Market
@@ -128,19 +129,24 @@ async def test_a_wrong_pin_ends_as_broken_after_three_tries_and_no_more(trading:
     pool, sessions = broker_pool(trading.base)
     await trading.execute("UPDATE broker_accounts SET credentials = :c", c=sealed)
     lease = await trading.lease()
+
+    async def connect() -> Broker:
+        return (await pool.get(account.id)).broker
+
     try:
-        broker = (await pool.get(account.id)).broker
-        tries = [await sessions.log_in_where_needed(account.id, broker, lease) for _ in range(5)]
+        for _ in range(5):
+            await trading.execute("UPDATE broker_sessions SET next_login_at = NULL")
+            assert not await sessions.log_in_where_needed(account.id, connect, lease)
     finally:
         await pool.close()
-    assert tries == [False] * 5
     (session,) = await trading.rows("SELECT state, failures, last_error FROM broker_sessions")
     assert (session["state"], session["failures"]) == ("BROKEN", 3)
     assert session["last_error"]
 
 
 async def _has_session(desk: Desk, account_id: UUID) -> bool:
-    return bool(await desk.rows("SELECT 1 FROM broker_sessions WHERE account_id = :id", id=account_id))
+    rows = await desk.rows("SELECT state FROM broker_sessions WHERE account_id = :id", id=account_id)
+    return [row["state"] for row in rows] == ["LOGGED_IN"]
 
 
 async def test_an_account_that_cannot_be_read_keeps_nobody_else_out(trading: Desk) -> None:

@@ -39,12 +39,12 @@ async def test_accounts_are_listed_by_name_and_a_name_is_used_once(world: World)
 
 async def test_an_account_knows_its_markets_time_as_far_as_there_is_one(world: World) -> None:
     async with world.uow.statement() as tx:
-        assert await tx.accounts.now(world.account.id) == (AccountStatus.ACTIVE, NOON, DAY)
+        assert await tx.accounts.now(world.account.id) == (AccountStatus.ACTIVE, NOON, DAY, False, None)
         lonely = new_account("lonely", source="no such market")
         await tx.accounts.add(StoredAccount(account=lonely, credentials=b"", base_url="http://127.0.0.1:1"))
-        assert await tx.accounts.now(lonely.id) == (AccountStatus.ACTIVE, None, None)
+        assert await tx.accounts.now(lonely.id) == (AccountStatus.ACTIVE, None, None, False, None)
         await tx.accounts.pause(lonely.id)
-        assert await tx.accounts.now(lonely.id) == (AccountStatus.PAUSED, None, None)
+        assert await tx.accounts.now(lonely.id) == (AccountStatus.PAUSED, None, None, False, None)
 
 
 async def test_an_instrument_keeps_its_id_when_its_facts_change(world: World) -> None:
@@ -84,7 +84,8 @@ async def test_every_login_is_a_new_version_and_clears_earlier_failures(world: W
     async with world.uow.statement() as tx:
         assert await tx.sessions.get(account_id) is None
         for _ in range(2):
-            await tx.sessions.save_failure(account_id, state=SessionState.LOGGED_OUT, error="away")
+            assert await tx.sessions.claim_login(account_id, for_s=0.0) is not None
+            await tx.sessions.save_refusal(account_id, state=SessionState.LOGGED_OUT, error="wrong PIN", wait_s=0.0)
         failed = await tx.sessions.get(account_id)
         assert failed is not None
         assert (failed.state, failed.failures, failed.tokens) == (SessionState.LOGGED_OUT, 2, None)

@@ -14,7 +14,7 @@ from app.brokers.breaker import BreakerChange, Health
 from app.brokers.governor import Budget, Granted, NotNowReason, Spend, Wait
 from app.brokers.guarded import GuardedBroker
 from app.brokers.limits import WriteLimits
-from app.core.errors import LoginRefused
+from app.core.errors import LoginRefused, SessionDead
 from app.core.outcomes import Accepted, PlaceOutcome
 from app.core.ports import (
     BrokerOrder,
@@ -62,6 +62,9 @@ class ScriptedBroker:
         if self.login_error is not None:
             raise self.login_error
         return a_session()
+
+    async def refresh(self, session: BrokerSession) -> BrokerSession:
+        raise SessionDead("this broker renews nothing")
 
     async def place(self, session: BrokerSession, request: PlaceRequest, *, deadline: float) -> PlaceOutcome:
         self.received.append(request)
