@@ -108,6 +108,11 @@ class Book:
             order.state = order.resting_state
         _change(entry, order, Happening.MODIFIED, at)
 
+    def complete(self, entry: Entry, order: PaperOrder, *, at: datetime) -> None:
+        """End an order whose quantity, already set, was lowered to what has traded."""
+        order.modified = True
+        self._end(entry, order, OrderState.COMPLETE, Happening.MODIFIED, at)
+
     def _match(self, entry: Entry, last: LastPrice, orders: list[PaperOrder], at: datetime) -> None:
         result = match(last.price, last.available, [order.for_matching() for order in orders])
         for matched in result.matches:

@@ -136,12 +136,16 @@ class Market:
             price=terms.price,
             trigger_price=terms.trigger_price,
         )
-        if terms.quantity <= order.filled:
+        if terms.quantity < order.filled:
             text = f"RMS: {order.filled} units have traded already"
         if text:
             raise OrderRefused(code="bad_terms", message=text)
         order.order_type, order.validity, order.quantity = terms.order_type, terms.validity, terms.quantity
         order.price, order.trigger_price = terms.price, terms.trigger_price
+        if terms.quantity == order.filled:
+            self.book.complete(entry, order, at=at)
+            self.commit(entry)
+            return order
         self.book.modify(entry, order, at=at)
         if self.mode is Mode.FREE:
             self._release_now(entry, order, at)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from app.exchange.faults import FaultKind, Faults, Op, Strike
 from app.exchange.fields import Json
 from app.exchange.market import Market, TagEcho
-from app.exchange.orders import Happening, OrderHappening, OrderState
+from app.exchange.orders import TERMINAL_STATES, Happening, OrderHappening, OrderState
 from app.exchange.spoilt_answers import with_unknown_status
 from app.exchange.wire_rows import update_row
 
@@ -157,7 +157,8 @@ class UpdateHub:
                     listener.put(frame)
 
     def _frame_of(self, event: OrderHappening, strike: Strike | None) -> str:
-        code = _MODIFIED if event.happening is Happening.MODIFIED else _CODES[event.state]
+        changed = event.happening is Happening.MODIFIED and event.state not in TERMINAL_STATES
+        code = _MODIFIED if changed else _CODES[event.state]
         with_tag = self._market.tag_echo is not TagEcho.NONE
         row = update_row(event, with_tag=with_tag)
         if strike is not None and strike.kind is FaultKind.UNKNOWN_STATUS:
