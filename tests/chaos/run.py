@@ -133,7 +133,8 @@ class Run:
 async def run_chaos(orders: int, *, seed: int, tag_mode: str = "book", settings: Mapping[str, str]) -> Outcome:
     """Run once; raises `NotInTimeError` or `ContractBrokenError` where the run itself cannot be completed."""
     started = time.monotonic()
-    async with running_system(settings=settings) as system:
+    # Durable, for a commit that was answered must outlive the restarts of PostgreSQL.
+    async with running_system(durable=True, settings=settings) as system:
         run = Run(system, orders=orders, seed=seed, tag_mode=tag_mode)
         try:
             clients = Clients(system.api_url, await run.start(), seed=seed)

@@ -55,10 +55,15 @@ class PaperControl:
             return False
 
     async def print_price(
-        self, price: Decimal = FIRST_PRICE, *, volume: int | None = None, token: str = YESBANK_TOKEN
+        self,
+        price: Decimal = FIRST_PRICE,
+        *,
+        volume: int | None = None,
+        token: str = YESBANK_TOKEN,
+        exchange: str = "NSE",
     ) -> None:
         """Print one price, of YESBANK unless told; without a volume any number of units may trade at it."""
-        row = {"exchange": "NSE", "token": token, "price": str(price), "volume": volume}
+        row = {"exchange": exchange, "token": token, "price": str(price), "volume": volume}
         await self._call("POST", "/control/prices", {"prices": [row]})
 
     async def set_faults(self, faults: Sequence[Fault], *, seed: int = 0) -> None:
