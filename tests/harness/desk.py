@@ -18,6 +18,7 @@ from app.bootstrap.foundation import Foundation, foundation
 from app.bootstrap.paper import paper_accounts
 from app.core.accounts import Account
 from app.core.instruments import BrokerSymbol, Exchange, Instrument
+from app.core.order_changes import Wanted
 from app.core.orders import Order, OrderType, Product, Side, Urgency, Validity
 from app.core.ports import BrokerTrade, Ring
 from app.infra.clock import ist_day
@@ -30,7 +31,9 @@ from app.repositories.leases import Lease
 from app.repositories.market import MarketStep
 from app.repositories.users import User
 from app.services.account_directory import AccountDirectory
+from app.services.change_answers import Asked, ChangeAnswer
 from app.services.instrument_manager import InstrumentManager
+from app.services.order_changes import OrderChangeService
 from app.services.orders import OrderAnswer, OrderRequest, OrderService
 from app.services.tokens import ISSUER
 from tests.harness.exchange import CONTROL_KEY
@@ -103,13 +106,15 @@ class Desk:
         self.market = market
         self.doorbell = SilentDoorbell()
         self.instruments: dict[str, Instrument] = {}
-        self.orders = OrderService(
-            uow=base.uow,
-            instruments=InstrumentManager(base.uow),
-            accounts=AccountDirectory(base.uow),
-            doorbell=self.doorbell,
-            clock=base.clock,
-        )
+        shared: dict[str, Any] = {
+            "uow": base.uow,
+            "instruments": InstrumentManager(base.uow),
+            "accounts": AccountDirectory(base.uow),
+            "doorbell": self.doorbell,
+            "clock": base.clock,
+        }
+        self.orders = OrderService(**shared)
+        self.order_changes = OrderChangeService(**shared)
 
     async def load_instruments(self) -> None:
         """Store the sample's instruments with their symbols at the paper exchange and at the null broker."""
@@ -184,6 +189,16 @@ class Desk:
         assert answer.order_id is not None, answer
         return answer
 
+    async def cancel(self, order_id: UUID | None, *, key: str | None = None) -> ChangeAnswer:
+        """Ask for a cancel, as the API does."""
+        assert order_id is not None
+        return await self.order_changes.cancel(order_id, asked(key))
+
+    async def modify(self, order_id: UUID | None, *, key: str | None = None, **wanted: Any) -> ChangeAnswer:  # noqa: ANN401
+        """Ask for new terms, as the API does."""
+        assert order_id is not None
+        return await self.order_changes.modify(order_id, Wanted(**wanted), asked(key))
+
     async def placed(self, broker_order_id: str, **changes: Any) -> UUID:  # noqa: ANN401
         """Save an order and store that the broker took it under this id."""
         answer = await self.place(**changes)
@@ -218,8 +233,9 @@ class Desk:
         return (await self.order(order_id)).status.value
 
     async def command(self, order_id: UUID | None) -> RowMapping:
-        """Return an order's command row."""
-        return (await self.rows("SELECT * FROM order_commands WHERE order_id = :id", id=order_id))[0]
+        """Return the row of an order's placement."""
+        query = "SELECT * FROM order_commands WHERE order_id = :id AND kind = 'PLACE'"
+        return (await self.rows(query, id=order_id))[0]
 
     async def events(self, order_id: UUID | None) -> list[str]:
         """Return the names of an order's events, oldest first."""
@@ -239,6 +255,12 @@ class Desk:
         """Run a statement and commit it."""
         async with self.uow._engine.begin() as connection:
             await connection.execute(text(statement), params)
+
+
+def asked(key: str | None = None, *, account: str | None = None) -> Asked:
+    """Return who asks for a change: a key of its own unless the test names one."""
+    key = key or f"key-{next(_keys)}"
+    return Asked(caller="user:test", key=key, body_hash=hashlib.sha256(key.encode()).digest(), account=account)
 
 
 @asynccontextmanager

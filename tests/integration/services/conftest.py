@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from sqlalchemy import RowMapping
 
 from app.brokers.base import EndpointGroup, RateLimit
 from app.brokers.breaker import BreakerChange, Health
@@ -15,6 +16,7 @@ from app.brokers.governor import Budget, Granted, NotNowReason, Spend, Wait
 from app.brokers.guarded import GuardedBroker
 from app.brokers.limits import WriteLimits
 from app.core.errors import LoginRefused, SessionDead
+from app.core.orders import OrderType
 from app.core.outcomes import Accepted, PlaceOutcome
 from app.core.ports import (
     BrokerOrder,
@@ -33,7 +35,7 @@ from app.services.orders import OrderAnswer
 from tests.harness.desk import Desk, desk
 from tests.harness.queue import eventually
 
-Answer = PlaceOutcome | Exception | Callable[[PlaceRequest], Awaitable[PlaceOutcome]]
+Answer = PlaceOutcome | Exception | Callable[[Any], Awaitable[PlaceOutcome]]
 
 
 def a_session() -> BrokerSession:
@@ -52,6 +54,8 @@ class ScriptedBroker:
     def __init__(self) -> None:
         self.script: list[Answer] = []
         self.received: list[PlaceRequest] = []
+        self.modified: list[tuple[str, PlaceRequest]] = []
+        self.cancelled: list[tuple[str, OrderType]] = []
         self.logins = 0
         self.login_error: Exception | None = None
         self.trades: list[BrokerTrade] = []
@@ -68,7 +72,22 @@ class ScriptedBroker:
 
     async def place(self, session: BrokerSession, request: PlaceRequest, *, deadline: float) -> PlaceOutcome:
         self.received.append(request)
-        answer = self.script.pop(0) if self.script else Accepted(broker_order_id=f"B{len(self.received)}")
+        return await self._answer(f"B{len(self.received)}", request)
+
+    async def modify(
+        self, session: BrokerSession, broker_order_id: str, request: PlaceRequest, *, deadline: float
+    ) -> PlaceOutcome:
+        self.modified.append((broker_order_id, request))
+        return await self._answer(broker_order_id, request)
+
+    async def cancel(
+        self, session: BrokerSession, broker_order_id: str, order_type: OrderType, *, deadline: float
+    ) -> PlaceOutcome:
+        self.cancelled.append((broker_order_id, order_type))
+        return await self._answer(broker_order_id, None)
+
+    async def _answer(self, broker_order_id: str, request: PlaceRequest | None) -> PlaceOutcome:
+        answer = self.script.pop(0) if self.script else Accepted(broker_order_id=broker_order_id)
         if isinstance(answer, Exception):
             raise answer
         if callable(answer):
@@ -188,6 +207,24 @@ class Floor:
         return await (executor or self.executor).run(
             command_id=command["id"], account_id=command["account_id"], rung_at=datetime.now(UTC)
         )
+
+    async def run_change(self, order_id: UUID | None, kind: str, executor: OrderExecutor | None = None) -> Later | None:
+        """Carry out the newest modify or cancel of an order."""
+        command = await self.change(order_id, kind)
+        return await (executor or self.executor).run(
+            command_id=command["id"], account_id=command["account_id"], rung_at=datetime.now(UTC)
+        )
+
+    async def change(self, order_id: UUID | None, kind: str) -> RowMapping:
+        """Return the newest modify or cancel of an order."""
+        query = "SELECT * FROM order_commands WHERE order_id = :id AND kind = :kind ORDER BY id DESC LIMIT 1"
+        (command,) = await self.desk.rows(query, id=order_id, kind=kind)
+        return command
+
+    async def change_state(self, order_id: UUID | None, kind: str) -> tuple[str, int]:
+        """Return the state and the attempts of the newest modify or cancel of an order."""
+        command = await self.change(order_id, kind)
+        return command["state"], command["attempt"]
 
     async def state(self, answer: OrderAnswer) -> tuple[str, str, int]:
         """Return the order's status, its command's state, and the number of attempts."""
