@@ -40,7 +40,7 @@ def test_the_judge_counts_by_the_seconds_of_a_shifted_clock() -> None:
 
 
 @pytest.mark.parametrize(("ordinary_at", "first"), [(6.5, False), (7.5, True), (5.2, True)])
-def test_the_judge_sees_an_ordinary_order_that_goes_before_a_waiting_exit(ordinary_at: float, first: bool) -> None:
+def test_the_judge_sees_an_ordinary_order_that_goes_before_a_waiting_exit(ordinary_at: float, *, first: bool) -> None:
     exit_arrives, ordinary = arrivals(7.0, ordinary_at)
     saved = [
         Saved(tag=exit_arrives.tag, status="PLACED", is_exit=True, saved_at=NOON + timedelta(seconds=5)),
