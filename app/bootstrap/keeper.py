@@ -26,6 +26,7 @@ from app.services.balances import Balances
 from app.services.fill_recorder import FillRecorder
 from app.services.order_updates import OrderUpdates
 from app.services.paper_accounts import PAPER_BROKER
+from app.services.settlement import Settlement
 from app.services.reconciliation import Reconciliation
 
 
@@ -49,6 +50,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
                 paper_accounts=paper_accounts(base, market),
                 updates=OrderUpdates(uow=base.uow),
                 recorder=recorder,
+                settlement=Settlement(uow=base.uow, doorbell=doorbell),
                 lease=lease,
                 clock=base.clock,
                 bell=base.bell,

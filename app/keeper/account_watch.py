@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from app.brokers.base import EndpointGroup
 from app.brokers.guarded import GuardedBroker
 from app.core.accounts import Account
 from app.core.errors import BrokerUnreadable, SessionDead
@@ -12,6 +13,7 @@ from app.infra.events import Channel, EventBell, wait_or_timeout
 from app.infra.failpoints import Point, reach
 from app.infra.lifecycle import sleep_or_stop
 from app.infra.logging import get_logger
+from app.keeper.settler import Settler
 from app.repositories.leases import Lease
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.broker_pool import BrokerPool
@@ -33,6 +35,9 @@ READ_COST_FACTOR = 10
 DOUBLINGS_MAX = 16
 CATCH_UP_COST_FACTOR = 100
 """A book of many thousands of orders takes a broker and us a good while: it is read less often."""
+
+LOOK_EVERY_S = 0.5
+"""How often the database is asked whether an order waits for the books."""
 
 NUDGE_DELAY_S = 0.6
 """A nudge stands for all that happens within half a second of it: the read waits until that is over."""
@@ -58,20 +63,24 @@ class AccountWatch:
         brokers: BrokerPool,
         updates: OrderUpdates,
         recorder: FillRecorder,
+        settler: Settler,
         lease: Lease,
         clock: Clock,
         bell: EventBell,
         reads_per_second: float,
+        unsettled_read_s: float,
     ) -> None:
         self._account = account
         self._uow = uow
         self._brokers = brokers
         self._updates = updates
         self._recorder = recorder
+        self._settler = settler
         self._lease = lease
         self._clock = clock
         self._bell = bell
         self._read_interval_s = 1.0 / reads_per_second
+        self._unsettled_read_s = unsettled_read_s
         self._frames: list[BrokerOrder] = []
         self._wake = asyncio.Event()
         self._stream_error: BrokerUnreadable | None = None
@@ -83,6 +92,8 @@ class AccountWatch:
         self._next_read_at = 0.0
         self._next_catch_up_at = 0.0
         self._may_catch_up_at = 0.0
+        self._may_settle_at = 0.0
+        self._next_look_at = 0.0
 
     def nudge(self) -> None:
         """Read the order book soon, once for all nudges of the next moments: somebody says that it has changed."""
@@ -143,17 +154,12 @@ class AccountWatch:
         self._wake.set()
 
     async def _turn(self, broker: GuardedBroker, session: BrokerSession) -> None:
+        await self._look()
         frames, self._frames = self._frames, []
-        if self._clock.monotonic() >= self._next_catch_up_at:
-            started = self._clock.monotonic()
-            frames += await broker.broker.order_book(session)
-            reach(Point.KEEPER_AFTER_READ)
-            self._trades_due = True
-            cost_s = self._clock.monotonic() - started
-            self._next_catch_up_at = started + max(CATCH_UP_EVERY_S, cost_s * CATCH_UP_COST_FACTOR)
-            self._may_catch_up_at = started + max(NUDGED_READS_EVERY_S, cost_s * READ_COST_FACTOR)
         changed = 0
-        if frames:
+        if self._clock.monotonic() >= self._next_catch_up_at:
+            changed = await self._catch_up(broker, session, frames)
+        elif frames:
             applied = await self._updates.apply(self._account.id, frames, self._lease)
             changed = applied.changed
             self._trades_due = self._trades_due or applied.trades_missing
@@ -162,9 +168,32 @@ class AccountWatch:
         if changed:
             await self._bell.ring(Channel.PROGRESS)
 
+    async def _look(self) -> None:
+        """Have the order book read soon where an order waits for it."""
+        if self._clock.monotonic() < self._next_look_at:
+            return
+        self._next_look_at = self._clock.monotonic() + LOOK_EVERY_S
+        if (await self._settler.unsettled()).any:
+            self._next_catch_up_at = min(self._next_catch_up_at, self._may_settle_at)
+
+    async def _catch_up(self, broker: GuardedBroker, session: BrokerSession, frames: list[BrokerOrder]) -> int:
+        await broker.wait_for_budget(EndpointGroup.BOOKS)
+        before = await self._settler.unsettled()
+        started = self._clock.monotonic()
+        book = await broker.broker.order_book(session)
+        reach(Point.KEEPER_AFTER_READ)
+        cost_s = self._clock.monotonic() - started
+        self._next_catch_up_at = started + max(CATCH_UP_EVERY_S, cost_s * CATCH_UP_COST_FACTOR)
+        self._may_catch_up_at = started + max(NUDGED_READS_EVERY_S, cost_s * READ_COST_FACTOR)
+        self._may_settle_at = started + max(self._unsettled_read_s, cost_s * READ_COST_FACTOR)
+        self._trades_due = True
+        applied = await self._updates.apply(self._account.id, [*frames, *book], self._lease)
+        return applied.changed + await self._settler.settle(broker, session, book, applied, before)
+
     async def _import_trades(self, broker: GuardedBroker, session: BrokerSession) -> int:
         started = self._clock.monotonic()
         await self._tell_trading_day()
+        await broker.wait_for_budget(EndpointGroup.BOOKS)
         trades = await broker.broker.trade_book(session)
         reach(Point.KEEPER_AFTER_READ)
         cost_s = self._clock.monotonic() - started
@@ -184,7 +213,7 @@ class AccountWatch:
     def _look_again_for(self, strange: set[tuple[str, str]], started: float) -> None:
         """Read again soon, because a trade can be in the book before its order's answer is recorded.
 
-        But ever later for the same ones: trades that people make by hand in this account never become ours.
+        But ever later for the same ones: a trade whose order cannot be taken into our books never becomes one of ours.
         """
         self._strange_reads = self._strange_reads + 1 if strange and strange == self._strange else 0
         self._strange = strange
@@ -201,10 +230,10 @@ class AccountWatch:
 
     def _idle_s(self) -> float:
         now = self._clock.monotonic()
-        until_catch_up = max(0.0, self._next_catch_up_at - now)
+        until_due = max(0.0, min(self._next_catch_up_at, self._next_look_at) - now)
         if not self._trades_due:
-            return until_catch_up
-        return min(until_catch_up, max(0.001, self._next_read_at - now))
+            return until_due
+        return min(until_due, max(0.001, self._next_read_at - now))
 
 
 def _key(trade: BrokerTrade) -> tuple[str, str]:

@@ -12,9 +12,11 @@ from app.core.ports import BrokerOrder, BrokerSession, BrokerTrade
 from app.infra.fee_schedules import load_fee_schedules
 from app.keeper import account_watch
 from app.keeper.account_watch import AccountWatch
+from app.keeper.settler import Settler
 from app.services.broker_pool import BrokerPool
 from app.services.fill_recorder import FillRecorder
 from app.services.order_updates import OrderUpdates
+from app.services.settlement import Settlement
 from tests.harness.desk import a_trade
 from tests.integration.services.conftest import Floor, OneBroker
 
@@ -25,16 +27,27 @@ class _Pool(OneBroker):
 
 
 async def a_watch(floor: Floor) -> AccountWatch:
+    account, lease = await floor.desk.account_named(), await floor.desk.lease()
+    updates = OrderUpdates(uow=floor.desk.uow)
     return AccountWatch(
-        await floor.desk.account_named(),
+        account,
         uow=floor.desk.uow,
         brokers=cast(BrokerPool, _Pool(floor.guarded)),
-        updates=OrderUpdates(uow=floor.desk.uow),
+        updates=updates,
+        settler=Settler(
+            account,
+            settlement=Settlement(uow=floor.desk.uow, doorbell=floor.desk.doorbell),
+            updates=updates,
+            lease=lease,
+            clock=floor.desk.base.clock,
+            horizon_s=14.0,
+        ),
         recorder=FillRecorder(uow=floor.desk.uow, fee_schedules=load_fee_schedules("angelone")),
-        lease=await floor.desk.lease(),
+        lease=lease,
         clock=floor.desk.base.clock,
         bell=floor.desk.base.bell,
         reads_per_second=50.0,
+        unsettled_read_s=0.5,
     )
 
 
