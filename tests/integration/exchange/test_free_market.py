@@ -138,14 +138,6 @@ async def test_bad_new_terms_are_refused_and_change_nothing(
     assert await wire.book() == before
 
 
-async def test_no_order_shrinks_below_what_has_traded(wire: WireClient) -> None:
-    await wire.print_price("149.00", 16)
-    order_id = await wire.placed(LIMIT_BUY)
-    answer = (await wire.post(MODIFY, {**LIMIT_BUY, "orderid": order_id, "quantity": "4"})).json()
-    assert answer["status"] is False
-    assert await standing(wire, order_id) == ("open", "4")
-
-
 async def test_a_cancelled_order_trades_no_more_and_keeps_what_it_traded(wire: WireClient) -> None:
     await wire.print_price("149.00", 16)
     order_id = await wire.placed(LIMIT_BUY)
