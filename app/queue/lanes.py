@@ -8,6 +8,8 @@ from app.core.orders import Lane, Urgency
 WAKE_CHANNEL = "orders:wake"
 EPOCH_KEY = "orders:epoch"
 HEALTH_KEY = "orders:health-check"
+OTHER_VERSIONS_KEY = "orders:other-versions"
+"""How many bells were thrown away because another release had written them."""
 
 LANES = (Lane.PRIORITY, Lane.STANDARD)
 """In the order in which free slots are filled."""

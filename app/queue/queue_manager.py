@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from app.core.orders import Lane, Urgency
 from app.queue.claims import LANE_KEYS
 from app.queue.errors import QueueUnreachable
-from app.queue.lanes import BAND_WIDTH_MS, HEALTH_KEY, LANES, rank_time_ms
+from app.queue.lanes import BAND_WIDTH_MS, HEALTH_KEY, LANES, OTHER_VERSIONS_KEY, rank_time_ms
 from app.queue.scripts import DEPTHS, Call, run_script
 
 _COLUMNS = 4
@@ -48,6 +48,13 @@ class QueueManager:
         except (RedisError, OSError) as error:
             raise QueueUnreachable("the depth of the lanes cannot be read") from error
         return QueueStatus(lanes=_lane_depths(cast(list[int | bytes], answer)), worker_alive=alive)
+
+    async def bells_of_other_versions(self) -> int:
+        """Return how many bells of other releases were thrown away. Raises `QueueUnreachable`."""
+        try:
+            return int(await self._redis.get(OTHER_VERSIONS_KEY) or 0)
+        except (RedisError, OSError) as error:
+            raise QueueUnreachable("the count cannot be read") from error
 
 
 def _lane_depths(answer: list[int | bytes]) -> dict[Lane, LaneDepth]:

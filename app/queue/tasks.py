@@ -1,16 +1,20 @@
 """The job of the order lanes: hands a command's id to the executor. The one table from its answer to the queue's."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol, cast
 from uuid import UUID
 
 from arq.typing import WorkerCoroutine
 from arq.worker import Function, func
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from app.core.instruments import Exchange
 from app.core.orders import Urgency
 from app.infra.logging import get_logger
 from app.queue.jobs import PutOff
+from app.queue.lanes import OTHER_VERSIONS_KEY
 from app.queue.producer import JOB_NAME, PAYLOAD_VERSION
 from app.services.broker_pool import UnknownAccount
 from app.services.order_executor import Later
@@ -31,7 +35,7 @@ def execute_command_job(executor: Executor) -> Function:
     """Return the job function that arq calls; its name in the queue is `execute_command`."""
 
     async def execute_command(
-        _ctx: dict[str, object],
+        ctx: dict[str, object],
         *,
         v: int,
         command_id: str,
@@ -44,6 +48,7 @@ def execute_command_job(executor: Executor) -> Function:
         if v != PAYLOAD_VERSION:
             # Written by another release: the sweep rings again with a payload of this one.
             log.error("queue.payload.version", command_id=command_id, version=v)
+            await _count_other_version(ctx)
             return None
         try:
             later = await executor.run(
@@ -59,3 +64,10 @@ def execute_command_job(executor: Executor) -> Function:
         return None if later is None else PutOff(later.delay_s)
 
     return func(cast(WorkerCoroutine, execute_command), name=JOB_NAME)
+
+
+async def _count_other_version(ctx: dict[str, object]) -> None:
+    redis = ctx.get("redis")
+    if isinstance(redis, Redis):
+        with suppress(RedisError, OSError):
+            await redis.incr(OTHER_VERSIONS_KEY)

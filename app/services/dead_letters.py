@@ -9,9 +9,6 @@ from app.infra.logging import get_logger
 from app.repositories.dead_letters import ParkedCommand
 from app.repositories.unit_of_work import Transaction, UnitOfWork
 
-CRASHES_MAX = 5
-"""A command whose carrying fails so often in the same way would fail for ever: it is poison."""
-
 LOGGED_OUT_REASON = "broker_logged_out"
 
 log = get_logger(__name__)
@@ -76,21 +73,3 @@ class DeadLetters:
     async def _settled(self, tx: Transaction, command_id: UUID, *, action: str, actor: str, reason: str) -> None:
         await tx.alerts.close(AlertKind.COMMAND_PARKED, str(command_id))
         await tx.audit.add(actor=actor, action=action, subject=str(command_id), reason=reason)
-
-
-class Poison:
-    """Counts how often carrying a command crashed in the same way, and parks it when trying on would be hammering."""
-
-    def __init__(self, *, uow: UnitOfWork, letters: DeadLetters, worker: str) -> None:
-        self._uow = uow
-        self._letters = letters
-        self._worker = worker
-
-    async def note(self, command_id: UUID, error: Exception) -> bool:
-        """Count a crash; true where the command is parked by it. Raises what the database raises."""
-        reason = f"poison: {type(error).__name__}: {error}"
-        async with self._uow.statement() as tx:
-            crashes = await tx.dead_letters.note_crash(command_id, reason)
-        if crashes < CRASHES_MAX:
-            return False
-        return await self._letters.park(command_id, reason=reason[:300], actor=self._worker)
