@@ -15,8 +15,8 @@ from app.market_data.last_prices import LastPrices
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
 from app.queue.queue_manager import QueueManager
-from app.services.order_changes import OrderChangeService
 from app.services.balances import Balances
+from app.services.order_changes import OrderChangeService
 from app.services.reconciliation_reports import ReconciliationReports
 from app.services.tokens import TokenService
 
