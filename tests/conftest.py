@@ -46,7 +46,6 @@ def redis_server() -> "Iterator[RedisProcess]":
 def redis_url(redis_server: "RedisProcess") -> str:
     """URL of a Redis that is empty at the start of the test."""
     redis_server.flushall()
-    redis_server.make_old()
     return redis_server.url
 
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,10 +12,12 @@ from uuid import UUID
 
 import jwt
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 from sqlalchemy import RowMapping, text
 
 from app.bootstrap.foundation import Foundation, foundation
 from app.bootstrap.paper import paper_accounts
+from app.brokers.governor import EPOCH_KEY
 from app.core.accounts import Account
 from app.core.instruments import BrokerSymbol, Exchange, Instrument
 from app.core.order_changes import Wanted
@@ -277,6 +279,9 @@ async def desk(
     async with foundation(config) as base:
         market = PaperMarket(config.exchange_url, CONTROL_KEY)
         try:
+            # On a new Redis no order is sent for a second, lest one was wiped: this one is new on purpose.
+            with suppress(RedisError, OSError):
+                await base.redis.set(EPOCH_KEY, 1)
             made = Desk(base, market)
             await made.load_instruments()
             if account:

@@ -55,11 +55,6 @@ class RedisProcess:
         if _ask(self.port, b"FLUSHALL\r\n", timeout_s=5.0) != b"+OK\r\n":
             raise RuntimeError("FLUSHALL failed")
 
-    def make_old(self) -> None:
-        """Let an empty server look as though it had been up for long: on a new one no order is sent for a second."""
-        if _ask(self.port, b"SET rate:epoch 1\r\n", timeout_s=5.0) != b"+OK\r\n":
-            raise RuntimeError("SET failed")
-
     def _start(self) -> subprocess.Popen[bytes]:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._dir)]
         options += ["--save", "", "--appendonly", "no", "--loglevel", "warning"]

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.brokers.breaker import BAD_TO_OPEN, OPEN_S, OPEN_S_MAX, SLOW_S, BreakerChange, Health, health_of
-from app.brokers.governor import Budget, Granted, NotNowReason, RedisGovernor, Spend, Wait
+from app.brokers.governor import EPOCH_KEY, Budget, Granted, NotNowReason, RedisGovernor, Spend, Wait
 from app.brokers.limits import WriteLimits
 from app.core.instruments import Exchange
 from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
@@ -56,6 +56,7 @@ async def nothing_sent(_account_id: UUID, _within_s: float) -> Sequence[tuple[st
 @pytest.fixture
 async def account(redis_url: str) -> AsyncIterator[Account]:
     client = build_redis(redis_url)
+    await client.set(EPOCH_KEY, 1)
     yield Account(client)
     await client.aclose()
 
@@ -187,5 +188,5 @@ async def test_an_open_breaker_of_one_account_is_none_of_anothers_business(accou
 async def test_a_wiped_redis_has_closed_breakers(account: Account) -> None:
     await account.open()
     await account.redis.flushall()
-    await account.redis.set("rate:epoch", 1)
+    await account.redis.set(EPOCH_KEY, 1)
     assert isinstance(await account.take(), Granted)

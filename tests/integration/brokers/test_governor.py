@@ -33,6 +33,7 @@ LIMITS = WriteLimits(per_second=9, per_minute=None, per_hour=None, segment_per_s
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = build_redis(redis_url)
+    await client.set(EPOCH_KEY, 1)
     yield client
     await client.aclose()
 
@@ -75,6 +76,7 @@ async def age(redis: Redis, budget: Budget, seconds: float, part: str = "log") -
 async def test_four_workers_together_never_get_more_than_the_budget_in_any_rolling_second(redis_url: str) -> None:
     budget, times = a_budget(), dict[str, float]()
     clients = [build_redis(redis_url) for _ in range(4)]
+    await clients[0].set(EPOCH_KEY, 1)
 
     async def worker(client: Redis) -> None:
         governor = a_governor(client)

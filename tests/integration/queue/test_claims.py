@@ -112,6 +112,41 @@ async def test_what_is_put_off_comes_back_when_due_with_the_rank_it_had(redis: A
     assert await redis.hlen(PRIORITY.ranks) == 0
 
 
+async def test_stale_job_not_restored_after_delete(redis: ArqRedis) -> None:
+    """A late put-off of a worker that lost its lease must not bring back what another has finished since."""
+    bell = a_ring()
+    await ring(redis, bell)
+    stale, owner = Claims(redis, lease_s=0.02), Claims(redis, lease_s=30)
+    (job,) = await claim(stale, 1)
+    taken: list[ClaimedJob] = []
+
+    async def taken_over() -> bool:
+        taken.extend(await claim(owner, 1))
+        return bool(taken)
+
+    await eventually(taken_over)
+    await owner.turn(finished=[done(job)])
+    # Its renewal finds no lease and takes it back, as it should after a wipe; then it puts the job off.
+    await stale.turn(renew=[job.job_id])
+    await stale.turn(finished=[FinishedJob(job.job_id, job.lane, 10)])
+    assert await redis.keys("*") == []
+    assert await claim(owner, 1) == []
+
+
+async def test_a_bell_that_was_put_off_and_lost_its_payload_does_not_come_back(redis: ArqRedis) -> None:
+    await ring(redis, a_ring())
+    claims = Claims(redis, lease_s=5)
+    (job,) = await claim(claims, 1)
+    await claims.turn(finished=[FinishedJob(job.job_id, job.lane, 1)])
+    await redis.delete(job_key_prefix + job.job_id)
+
+    async def due_and_gone() -> bool:
+        assert await claim(claims, 1) == []
+        return await redis.keys("*") == []
+
+    await eventually(due_and_gone)
+
+
 async def test_a_bell_whose_payload_has_expired_is_taken_down(redis: ArqRedis) -> None:
     lost, kept = a_ring(), a_ring()
     await ring(redis, lost, kept)
