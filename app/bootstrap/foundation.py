@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -64,9 +64,12 @@ def leadership(base: Foundation, role: str) -> Leadership:
 
 
 @asynccontextmanager
-async def listening(base: Foundation, channel: Channel, wake: asyncio.Event) -> AsyncIterator[None]:
-    """Set an event for each bell on a channel, while the block runs."""
-    listener = asyncio.create_task(WakeUp(base.redis, channel.value, wake.set).listen())
+async def listening(
+    base: Foundation, channel: Channel, wake: asyncio.Event, hear: Callable[[bytes], None] | None = None
+) -> AsyncIterator[None]:
+    """Set an event for each bell on a channel, and hear what it says, while the block runs."""
+    wake_up = WakeUp(base.redis, channel.value, wake.set, hear) if hear else WakeUp(base.redis, channel.value, wake.set)
+    listener = asyncio.create_task(wake_up.listen())
     try:
         yield
     finally:

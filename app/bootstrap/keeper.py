@@ -3,21 +3,25 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from app.bootstrap.foundation import foundation, leadership
+from app.bootstrap.foundation import foundation, leadership, listening
 from app.bootstrap.paper import paper_accounts, paper_market
 from app.bootstrap.trading import broker_pool
 from app.core.accounts import Account
 from app.infra.config import Config
+from app.infra.events import Channel
 from app.infra.fee_schedules import load_fee_schedules
 from app.keeper.account_reconciler import AccountReconciler
 from app.keeper.account_watches import AccountWatches
 from app.keeper.day_end import DayEnd
 from app.keeper.dead_claims import DeadClaims
 from app.keeper.deadlines import Deadlines
+from app.keeper.hints import Hints
 from app.keeper.keeper import Duty, Keeper
 from app.keeper.order_changes import OrderChanges
 from app.keeper.reconciler import Reconciler
+from app.keeper.refused_entries import RefusedEntries
 from app.keeper.sweep import Sweep
+from app.keeper.waiting_exits import WaitingExits
 from app.market_data.last_prices import LastPrices
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
@@ -26,8 +30,8 @@ from app.services.balances import Balances
 from app.services.fill_recorder import FillRecorder
 from app.services.order_updates import OrderUpdates
 from app.services.paper_accounts import PAPER_BROKER
-from app.services.settlement import Settlement
 from app.services.reconciliation import Reconciliation
+from app.services.settlement import Settlement
 
 
 async def run(config: Config, stop: asyncio.Event) -> None:
@@ -42,6 +46,9 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         doorbell = RedisDoorbell(queue_redis, clock=base.clock)
         recorder = FillRecorder(uow=base.uow, fee_schedules=load_fee_schedules(PAPER_BROKER))
 
+        hints = Hints()
+        await stack.enter_async_context(listening(base, Channel.HINTS, asyncio.Event(), hints.hear))
+
         def watches(lease: Lease) -> AccountWatches:
             return AccountWatches(
                 uow=base.uow,
@@ -54,6 +61,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
                 lease=lease,
                 clock=base.clock,
                 bell=base.bell,
+                hints=hints,
             )
 
         def reconciler(lease: Lease) -> Reconciler:
@@ -76,6 +84,8 @@ async def run(config: Config, stop: asyncio.Event) -> None:
                 made_for=lambda lease: OrderChanges(uow=uow, doorbell=doorbell, lease=lease),
             ),
             Duty(name="deadlines", every_s=1.0, made_for=lambda lease: Deadlines(uow=uow, lease=lease, bell=bell)),
+            Duty(name="waiting_exits", every_s=1.0, made_for=lambda lease: WaitingExits(uow=uow, lease=lease)),
+            Duty(name="refused_entries", every_s=2.0, made_for=lambda lease: RefusedEntries(uow=uow, lease=lease)),
             # How soon a new account is logged in, or a dead session replaced.
             Duty(name="accounts", every_s=0.2, made_for=watches),
             Duty(name="reconciler", every_s=1.0, made_for=reconciler),

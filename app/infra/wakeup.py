@@ -16,10 +16,20 @@ RECONNECT_BASE_S = 0.05
 RECONNECT_CAP_S = 2.0
 
 
-class WakeUp:
-    """Calls `wake` for each message on a channel, and after each (re)connection, which may have missed some."""
+def _nothing(payload: bytes) -> None:
+    """Take no notice of what a message says."""
 
-    def __init__(self, redis: Redis, channel: str, wake: Callable[[], None]) -> None:
+
+class WakeUp:
+    """Calls `wake` for each message on a channel, and after each (re)connection, which may have missed some.
+
+    Where a message says something, `hear` is given it before.
+    """
+
+    def __init__(
+        self, redis: Redis, channel: str, wake: Callable[[], None], hear: Callable[[bytes], None] = _nothing
+    ) -> None:
+        self._hear = hear
         self._redis = redis
         self._channel = channel
         self._wake = wake
@@ -48,5 +58,7 @@ class WakeUp:
                     continue
                 quiet = 0
                 self._failures = 0
+                if message["type"] == "message":
+                    self._hear(message["data"])
                 if message["type"] != "pong":
                     self._wake()

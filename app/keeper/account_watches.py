@@ -10,6 +10,7 @@ from app.core.ports import Broker, Clock
 from app.infra.events import EventBell
 from app.infra.logging import get_logger
 from app.keeper.account_watch import CATCH_UP_EVERY_S, AccountWatch
+from app.keeper.hints import Hints
 from app.keeper.settler import Settler
 from app.repositories.leases import Lease, LeaseLost
 from app.repositories.unit_of_work import UnitOfWork
@@ -63,7 +64,9 @@ class AccountWatches:
         lease: Lease,
         clock: Clock,
         bell: EventBell,
+        hints: Hints,
     ) -> None:
+        self._hints = hints
         self._uow = uow
         self._brokers = brokers
         self._sessions = sessions
@@ -93,12 +96,8 @@ class AccountWatches:
             # Never logged in, or not even to be built: there is nothing to watch yet.
             if account.id in self._watches or account.id not in without:
                 self._ensure_watch(account)
-
-    def nudge(self, account_id: UUID) -> None:
-        """Read an account's books soon: somebody says that something has changed."""
-        running = self._watches.get(account_id)
-        if running is not None:
-            running.watch.nudge()
+        for account_id in self._hints.take() & self._watches.keys():
+            self._watches[account_id].watch.nudge()
 
     async def close(self) -> None:
         """End all watches and logins."""
