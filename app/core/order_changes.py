@@ -60,8 +60,8 @@ def new_terms(order: Order, wanted: Wanted, *, instrument: Instrument, changes: 
     """
     if order.status in TERMINAL_STATUSES:
         raise OrderRefused(code="order_over", message=f"the order is {order.status}: nothing of it can be changed")
-    if changes or order.cancel_wanted_at is not None:
-        kinds = " and a ".join(sorted(kind.lower() for kind in changes)) or "cancel"
+    if changes:
+        kinds = " and a ".join(sorted(kind.lower() for kind in changes))
         raise OrderRefused(code="change_in_flight", message=f"a {kinds} of this order is under way: wait for its end")
     if order.status in _IN_FLIGHT:
         raise OrderRefused(

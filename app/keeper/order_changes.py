@@ -2,9 +2,10 @@
 
 from app.infra.logging import get_logger
 from app.queue.producer import RedisDoorbell
+from app.repositories.commands import TOO_MANY_ATTEMPTS
 from app.repositories.leases import Lease
 from app.repositories.unit_of_work import UnitOfWork
-from app.services.unclaimed_commands import park_spent
+from app.services.dead_letters import alert_parked
 
 BATCH = 200
 
@@ -24,7 +25,8 @@ class OrderChanges:
         async with self._uow.fenced(self._lease) as tx:
             ended = await tx.commands.end_over(batch=BATCH)
             rings = await tx.commands.release_held(batch=BATCH)
-            parked = await park_spent(tx, actor="keeper")
+            parked = await tx.commands.park_spent(actor="keeper")
+            await alert_parked(tx, parked, reason=TOO_MANY_ATTEMPTS)
             rings += await tx.commands.repeat_cancels(batch=BATCH)
         if rings:
             await self._doorbell.rering(rings)

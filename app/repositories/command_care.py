@@ -1,7 +1,6 @@
 """Commands that nobody looks after: unrung, held, to be repeated, overtaken by their order's end, or given up."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -11,7 +10,10 @@ from app.core.commands import CommandKind
 from app.core.ports import Ring
 from app.core.transitions import OrderEvent
 from app.repositories.command_rows import ring_of
+from app.repositories.dead_letters import ParkedCommand
 from app.repositories.transition_sql import CHANGE_IS_OVER, TERMINAL, case_by_status
+
+TOO_MANY_ATTEMPTS = "too_many_attempts"
 
 _UNRUNG = text("""
 WITH due AS (
@@ -111,22 +113,14 @@ WITH spent AS (
   ORDER BY c.created_at LIMIT :batch
   FOR UPDATE OF o, c SKIP LOCKED
 ), c AS (
-  UPDATE order_commands c SET state = 'PARKED', reason = 'too_many_attempts' FROM spent WHERE c.id = spent.command_id
+  UPDATE order_commands c SET state = 'PARKED', reason = :reason FROM spent WHERE c.id = spent.command_id
 ), e AS (
   INSERT INTO order_events (order_id, event, status, actor, detail)
-  SELECT order_id, 'PARKED', status, :actor, jsonb_build_object('kind', kind, 'reason', 'too_many_attempts') FROM spent
+  SELECT order_id, 'PARKED', status, :actor, jsonb_build_object('kind', kind, 'reason', CAST(:reason AS text))
+  FROM spent
 )
 SELECT command_id, kind, order_id, account_id FROM spent
 """)
-
-
-class Parked(NamedTuple):
-    """A command that became a dead letter."""
-
-    command_id: UUID
-    kind: CommandKind
-    order_id: UUID
-    account_id: UUID
 
 
 class CommandCare:
@@ -169,8 +163,8 @@ class CommandCare:
         """Let ambiguous cancels of orders that still rest be sent again; returns the bells to ring now."""
         return [ring_of(row) for row in (await self._connection.execute(_CANCEL_AGAIN, {"batch": batch})).mappings()]
 
-    async def park_spent(self, *, batch: int = 200, actor: str, command_id: UUID | None = None) -> list[Parked]:
+    async def park_spent(self, *, batch: int = 200, actor: str, command_id: UUID | None = None) -> list[ParkedCommand]:
         """Park commands that had all their attempts (all, or one); the caller opens the alerts in this transaction."""
-        params = {"batch": batch, "actor": actor, "command_id": command_id}
+        params = {"batch": batch, "actor": actor, "command_id": command_id, "reason": TOO_MANY_ATTEMPTS}
         rows = await self._connection.execute(_PARK, params)
-        return [Parked(**{**row, "kind": CommandKind(row["kind"])}) for row in rows.mappings()]
+        return [ParkedCommand(**{**row, "kind": CommandKind(row["kind"])}) for row in rows.mappings()]

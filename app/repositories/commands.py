@@ -1,11 +1,11 @@
 """Commands: claiming them, recording how they ended, and finding those that nobody looks after."""
 
-from app.repositories.command_care import CommandCare, Parked
+from app.repositories.command_care import TOO_MANY_ATTEMPTS, CommandCare
 from app.repositories.command_claims import CommandClaims
 from app.repositories.command_records import CommandRecords
 from app.repositories.command_rows import Claim, Finding, Recorded, Standing
 
-__all__ = ["Claim", "CommandRepository", "Finding", "Parked", "Recorded", "Standing"]
+__all__ = ["TOO_MANY_ATTEMPTS", "Claim", "CommandRepository", "Finding", "Recorded", "Standing"]
 
 
 class CommandRepository(CommandClaims, CommandRecords, CommandCare):

@@ -2,30 +2,15 @@
 
 from uuid import UUID
 
-from app.core.alerts import AlertKind, Severity
 from app.core.commands import CommandKind, CommandState
 from app.core.orders import TERMINAL_STATUSES, OrderStatus
 from app.core.ports import Doorbell
 from app.infra.logging import get_logger
-from app.repositories.commands import Parked, Standing
-from app.repositories.unit_of_work import Transaction, UnitOfWork
+from app.repositories.commands import TOO_MANY_ATTEMPTS, Standing
+from app.repositories.unit_of_work import UnitOfWork
+from app.services.dead_letters import alert_parked
 
 log = get_logger(__name__)
-
-
-async def park_spent(tx: Transaction, *, actor: str, command_id: UUID | None = None) -> list[Parked]:
-    """Park commands that had all their attempts, with an alert each, inside the caller's transaction."""
-    parked = await tx.commands.park_spent(actor=actor, command_id=command_id)
-    for one in parked:
-        await tx.alerts.open(
-            AlertKind.COMMAND_PARKED,
-            str(one.command_id),
-            severity=Severity.CRITICAL,
-            message=f"a {one.kind} command had all its attempts and is parked: requeue or close it",
-            account_id=one.account_id,
-            order_id=one.order_id,
-        )
-    return parked
 
 
 class UnclaimedCommands:
@@ -65,7 +50,8 @@ class UnclaimedCommands:
 
     async def _park(self, command_id: UUID) -> None:
         async with self._uow.transaction() as tx:
-            parked = await park_spent(tx, actor=self._worker, command_id=command_id)
+            parked = await tx.commands.park_spent(actor=self._worker, command_id=command_id)
+            await alert_parked(tx, parked, reason=TOO_MANY_ATTEMPTS)
         for one in parked:
             log.error("order.command.parked", kind=one.kind, order_id=str(one.order_id))
 

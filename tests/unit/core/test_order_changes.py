@@ -152,12 +152,6 @@ def test_one_change_at_a_time(kind: CommandKind, state: CommandState) -> None:
     assert kind.lower() in refusal.value.message
 
 
-def test_an_order_that_is_wanted_cancelled_is_not_changed() -> None:
-    with pytest.raises(OrderRefused) as refusal:
-        changed(replace(an_order(OrderStatus.PENDING), cancel_wanted_at=NOW), Wanted(quantity=25))
-    assert refusal.value.code == "change_in_flight"
-
-
 def test_an_exit_may_shrink_and_not_grow() -> None:
     assert changed(an_order(purpose=Purpose.EXIT), Wanted(quantity=15)).quantity == 15
     with pytest.raises(OrderRefused) as refusal:
