@@ -9,19 +9,29 @@ from tests.harness.paper_control import Fault, PaperControl
 
 WRITES = ("place", "modify", "cancel")
 READS = ("books",)
+REQUESTS = (*WRITES, *READS, "login")
+SOCKET = ("socket",)
+BROKER_TIMEOUT_PASSED_MS = 20_000
+BOOK_LAG_MS = 2_500
 
 FAULTS = (
     Fault("drop_after_accept", 0.03, ops=WRITES),
-    Fault("timeout_after_accept", 0.01, ops=WRITES, delay_ms=20_000),
+    Fault("timeout_after_accept", 0.01, ops=WRITES, delay_ms=BROKER_TIMEOUT_PASSED_MS),
+    Fault("http_5xx_after_accept", 0.01, ops=WRITES),
     Fault("drop_before_accept", 0.02, ops=WRITES),
-    Fault("http_5xx", 0.02, ops=(*WRITES, *READS)),
-    Fault("throttle_403", 0.03, ops=(*WRITES, *READS)),
+    Fault("http_5xx", 0.02, ops=REQUESTS),
+    Fault("throttle_403", 0.03, ops=REQUESTS),
     Fault("token_expired", 0.004, ops=(*WRITES, *READS)),
-    Fault("malformed_body", 0.02, ops=(*WRITES, *READS)),
-    Fault("latency", 0.05, ops=(*WRITES, *READS), delay_ms=40),
-    Fault("drop_update", 0.05, ops=("socket",)),
-    Fault("duplicate_update", 0.05, ops=("socket",)),
-    Fault("delay_update", 0.05, ops=("socket",), delay_ms=1_500),
+    Fault("malformed_body", 0.02, ops=REQUESTS),
+    Fault("odd_body", 0.02, ops=REQUESTS),
+    Fault("lagging_book", 0.10, ops=READS, delay_ms=BOOK_LAG_MS),
+    Fault("unknown_status", 0.01, ops=(*READS, *SOCKET)),
+    Fault("latency", 0.05, ops=REQUESTS, delay_ms=40),
+    Fault("drop_update", 0.05, ops=SOCKET),
+    Fault("drop_fill_update", 0.05, ops=SOCKET),
+    Fault("duplicate_update", 0.05, ops=SOCKET),
+    Fault("reorder_update", 0.05, ops=SOCKET),
+    Fault("delay_update", 0.05, ops=SOCKET, delay_ms=1_500),
 )
 STORM = (Fault("throttle_403", 1.0, ops=(*WRITES, *READS)),)
 
