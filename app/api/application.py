@@ -2,7 +2,21 @@
 
 from fastapi import APIRouter, FastAPI
 
-from app.api import auth, balances, fills, health, order_changes, orders, positions, reconciliations
+from app.api import (
+    accounts,
+    alerts,
+    auth,
+    balances,
+    dead_letters,
+    fills,
+    health,
+    metrics,
+    order_changes,
+    orders,
+    positions,
+    postbacks,
+    reconciliations,
+)
 from app.api.body_limit import BodyLimit
 from app.api.dependencies import ApiServices
 from app.api.errors import install_error_handlers
@@ -21,10 +35,23 @@ def build_application(services: ApiServices) -> FastAPI:
     app = DescribedApp(title="Sauda", version="1", description=DESCRIPTION, openapi_url="/openapi.json", redoc_url=None)
     app.state.services = services
     versioned = APIRouter(prefix="/api/v1")
-    for module in (auth, orders, order_changes, fills, positions, balances, reconciliations):
+    for module in (
+        auth,
+        orders,
+        order_changes,
+        fills,
+        positions,
+        balances,
+        reconciliations,
+        accounts,
+        alerts,
+        dead_letters,
+        postbacks,
+    ):
         versioned.include_router(module.router)
     app.include_router(versioned)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
     return app

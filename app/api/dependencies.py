@@ -7,13 +7,16 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from app.monitoring.scrape import Scrape
 from app.queue.queue_manager import QueueManager
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.account_directory import AccountDirectory
 from app.services.balances import Balances
+from app.services.dead_letters import DeadLetters
 from app.services.instrument_manager import InstrumentManager
 from app.services.order_changes import OrderChangeService
 from app.services.orders import OrderService
+from app.services.postbacks import Postbacks
 from app.services.reconciliation_reports import ReconciliationReports
 from app.services.tokens import Caller, NotAuthenticated, TokenService
 
@@ -30,7 +33,10 @@ class ApiServices:
     instruments: InstrumentManager
     queues: QueueManager
     balances: Balances
+    dead_letters: DeadLetters
+    postbacks: Postbacks
     reconciliations: ReconciliationReports
+    scrape: Scrape
 
 
 async def services(request: Request) -> ApiServices:

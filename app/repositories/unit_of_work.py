@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from app.infra.failpoints import Point, reach
 from app.infra.transactions import transaction_marked_open
 from app.repositories.account_blocks import AccountBlockRepository
+from app.repositories.account_states import AccountStateRepository
 from app.repositories.accounts import AccountRepository
 from app.repositories.alerts import AlertRepository
 from app.repositories.audit import AuditRepository
@@ -17,6 +18,7 @@ from app.repositories.commands import CommandRepository
 from app.repositories.dead_letters import DeadLetterRepository
 from app.repositories.exits import ExitRepository
 from app.repositories.fills import FillRepository
+from app.repositories.gauges import GaugeRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.instruments import InstrumentRepository
 from app.repositories.leases import Lease, LeaseRepository
@@ -38,6 +40,7 @@ class Transaction:
     """The repositories over one connection."""
 
     def __init__(self, connection: AsyncConnection) -> None:
+        self.account_states = AccountStateRepository(connection)
         self.accounts = AccountRepository(connection)
         self.alerts = AlertRepository(connection)
         self.audit = AuditRepository(connection)
@@ -48,6 +51,7 @@ class Transaction:
         self.dead_letters = DeadLetterRepository(connection)
         self.exits = ExitRepository(connection)
         self.fills = FillRepository(connection)
+        self.gauges = GaugeRepository(connection)
         self.idempotency = IdempotencyRepository(connection)
         self.instruments = InstrumentRepository(connection)
         self.leases = LeaseRepository(connection)
