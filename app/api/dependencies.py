@@ -7,7 +7,6 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from app.monitoring.scrape import Scrape
 from app.queue.queue_manager import QueueManager
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.account_directory import AccountDirectory
@@ -36,7 +35,6 @@ class ApiServices:
     dead_letters: DeadLetters
     postbacks: Postbacks
     reconciliations: ReconciliationReports
-    scrape: Scrape
 
 
 async def services(request: Request) -> ApiServices:

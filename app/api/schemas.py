@@ -50,6 +50,14 @@ class Token(BaseModel):
     expires_at: Moment
 
 
+class ReasonIn(BaseModel):
+    """Why a person does something; it is kept in the audit log."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "checked at the broker"}]})
+
+    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")
+
+
 class Health(BaseModel):
     """How this process and what it leans on are."""
 

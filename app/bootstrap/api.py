@@ -11,9 +11,7 @@ from app.bootstrap.trading import order_service
 from app.infra.config import Config
 from app.infra.crypto import Passwords
 from app.infra.http_server import AsgiApplication, serve_until
-from app.infra.metrics import metrics_folder
 from app.market_data.last_prices import LastPrices
-from app.monitoring.scrape import Scrape
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
 from app.queue.queue_manager import QueueManager
@@ -61,6 +59,5 @@ async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
                 dead_letters=DeadLetters(uow=base.uow, doorbell=doorbell),
                 postbacks=Postbacks(accounts=accounts, bell=base.bell),
                 reconciliations=ReconciliationReports(uow=base.uow),
-                scrape=Scrape(uow=base.uow, queues=QueueManager(base.redis), folder=metrics_folder(config.data_dir)),
             )
         )

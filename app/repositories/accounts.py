@@ -99,17 +99,17 @@ class AccountRepository:
     async def all(self) -> list[Account]:
         """Return every account, by name."""
         rows = await self._connection.execute(select(BrokerAccountRow.__table__).order_by(BrokerAccountRow.name))
-        return [_account(row) for row in rows.mappings()]
+        return [account_of(row) for row in rows.mappings()]
 
     async def to_watch(self) -> list[Account]:
         """Return the accounts that are active, or have orders that are, or may be, open at the broker; by name."""
-        return [_account(row) for row in (await self._connection.execute(_TO_WATCH)).mappings()]
+        return [account_of(row) for row in (await self._connection.execute(_TO_WATCH)).mappings()]
 
     async def by_name(self, name: str) -> Account | None:
         """Return the account of that name."""
         query = select(BrokerAccountRow.__table__).where(BrokerAccountRow.name == name)
         row = (await self._connection.execute(query)).mappings().first()
-        return _account(row) if row else None
+        return account_of(row) if row else None
 
     async def stored(self, account_id: UUID) -> StoredAccount | None:
         """Return an account with its encrypted credentials."""
@@ -117,7 +117,7 @@ class AccountRepository:
         row = (await self._connection.execute(query)).mappings().first()
         if row is None:
             return None
-        return StoredAccount(account=_account(row), credentials=row["credentials"], base_url=row["base_url"])
+        return StoredAccount(account=account_of(row), credentials=row["credentials"], base_url=row["base_url"])
 
     async def now(self, account_id: UUID) -> AccountNow | None:
         """Return how the account stands for a new order, and the time of its market."""
@@ -125,7 +125,8 @@ class AccountRepository:
         return AccountNow(AccountStatus(row[0]), row[1], row[2], row[3], row[4]) if row else None
 
 
-def _account(row: RowMapping) -> Account:
+def account_of(row: RowMapping) -> Account:
+    """Return the account that a row of the broker_accounts table holds."""
     return Account(
         id=row["id"],
         name=row["name"],

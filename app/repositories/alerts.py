@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import RowMapping, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.alerts import AlertKind, Severity
@@ -84,6 +84,12 @@ class AlertRepository:
         """Close an alert by its id; false where it is not open."""
         return (await self._connection.execute(_CLOSE_ONE, {"id": alert_id})).rowcount > 0
 
+    async def get(self, alert_id: UUID) -> Alert | None:
+        """Return one alert."""
+        query = select(AlertRow.__table__).where(AlertRow.id == alert_id)
+        row = (await self._connection.execute(query)).mappings().first()
+        return _alert(row) if row else None
+
     async def page(
         self, *, open_only: bool, account_id: UUID | None, kind: AlertKind | None, before: UUID | None, limit: int
     ) -> list[Alert]:
@@ -98,4 +104,8 @@ class AlertRepository:
         if before is not None:
             query = query.where(AlertRow.id < before)
         rows = (await self._connection.execute(query)).mappings()
-        return [Alert(**{**row, "kind": AlertKind(row["kind"]), "severity": Severity(row["severity"])}) for row in rows]
+        return [_alert(row) for row in rows]
+
+
+def _alert(row: RowMapping) -> Alert:
+    return Alert(**{**row, "kind": AlertKind(row["kind"]), "severity": Severity(row["severity"])})

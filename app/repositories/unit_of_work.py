@@ -18,7 +18,6 @@ from app.repositories.commands import CommandRepository
 from app.repositories.dead_letters import DeadLetterRepository
 from app.repositories.exits import ExitRepository
 from app.repositories.fills import FillRepository
-from app.repositories.gauges import GaugeRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.instruments import InstrumentRepository
 from app.repositories.leases import Lease, LeaseRepository
@@ -51,7 +50,6 @@ class Transaction:
         self.dead_letters = DeadLetterRepository(connection)
         self.exits = ExitRepository(connection)
         self.fills = FillRepository(connection)
-        self.gauges = GaugeRepository(connection)
         self.idempotency = IdempotencyRepository(connection)
         self.instruments = InstrumentRepository(connection)
         self.leases = LeaseRepository(connection)

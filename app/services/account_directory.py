@@ -30,6 +30,17 @@ class AccountDirectory:
             await self._reload()
         return self._by_id.get(account_id)
 
+    async def of_client(self, broker: str, client_code: str) -> list[Account]:
+        """Return the accounts of a broker's client: one, or one of each mode."""
+        found = self._of_client(broker, client_code)
+        if not found:
+            await self._reload()
+            found = self._of_client(broker, client_code)
+        return found
+
+    def _of_client(self, broker: str, client_code: str) -> list[Account]:
+        return [one for one in self._by_id.values() if (one.broker, one.client_code) == (broker, client_code)]
+
     async def _reload(self) -> None:
         if time.monotonic() - self._read_at <= REREAD_AFTER_S:
             return

@@ -1,1 +1,0 @@
-"""What is measured at the moment somebody asks."""
