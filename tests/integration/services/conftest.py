@@ -119,8 +119,10 @@ class Tokens:
 
     stored: StoredTokens | None = field(default_factory=lambda: StoredTokens(session=a_session(), version=1))
     dead: list[int] = field(default_factory=list)
+    asked: int = 0
 
     async def get(self, account_id: UUID) -> StoredTokens | None:
+        self.asked += 1
         return self.stored
 
     async def mark_dead(self, account_id: UUID, version: int) -> None:
