@@ -7,7 +7,7 @@ import typer
 
 from app.bootstrap.foundation import Foundation
 from app.bootstrap.paper import paper_accounts, paper_market
-from app.commands.console import fail, run, say
+from app.commands.console import actor, fail, run, say
 from app.engine.feed import PAPER_SOURCE
 from app.infra.crypto import Passwords
 from app.infra.ids import new_id
@@ -15,6 +15,8 @@ from app.repositories.users import User
 
 admin = typer.Typer(no_args_is_help=True)
 account = typer.Typer(no_args_is_help=True)
+
+PAGE = 200
 
 
 @admin.command("create")
@@ -89,12 +91,40 @@ def add_paper_account(
 
 @account.command("list")
 def list_accounts() -> None:
-    """List the broker accounts."""
+    """List the broker accounts: mode, status, login, and what keeps entries out."""
 
     async def _list(base: Foundation) -> None:
-        async with base.uow.transaction() as tx:
-            for one in await tx.accounts.all():
-                session = await tx.sessions.get(one.id)
-                typer.echo(f"{one.name}\t{one.mode}\t{one.status}\t{session.state if session else 'LOGGED_OUT'}")
+        after: str | None = None
+        while True:
+            async with base.uow.statement() as tx:
+                page = await tx.account_states.page(after=after, limit=PAGE)
+            for one in page:
+                account, blocks = one.account, ",".join(block.reason for block in one.blocks) or "-"
+                typer.echo(f"{account.name}\t{account.mode}\t{account.status}\t{one.session}\t{blocks}")
+            if len(page) < PAGE:
+                return
+            after = page[-1].account.name
 
     run(_list)
+
+
+@account.command("login")
+def log_in_again(
+    name: Annotated[str, typer.Argument(help="Name of the account")],
+    reason: Annotated[str | None, typer.Option(help="Why; it is kept in the audit log")] = None,
+) -> None:
+    """Let an account be logged in again after its broker refused it; look at the credentials first."""
+
+    async def _allow(base: Foundation) -> str | None:
+        async with base.uow.transaction() as tx:
+            found = await tx.accounts.by_name(name)
+            if found is None:
+                return None
+            state = await tx.sessions.allow_again(found.id)
+            await tx.audit.add(actor=actor(), action="account.login", subject=name, reason=reason)
+        return state
+
+    state = run(_allow)
+    if state is None:
+        fail(f"there is no account {name!r}")
+    say(f"account {name!r} is {state}; the keeper logs it in where that is needed")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import typer
 
 from app.bootstrap.roles import ROLES, run_role
-from app.commands import accounts, replays, setting_up
+from app.commands import accounts, attention, replays, setting_up
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,8 @@ cli.command("replay")(replays.replay)
 cli.command("demo")(replays.demo)
 cli.add_typer(accounts.admin, name="admin", help="Administrators of the API.")
 cli.add_typer(accounts.account, name="account", help="Broker accounts.")
+cli.add_typer(attention.alerts, name="alerts", help="What a person should look at.")
+cli.add_typer(attention.dead_letters, name="dead-letters", help="Commands that can go no further by themselves.")
 cli.add_typer(setting_up.sample, name="sample", help="The recorded market days that come with Sauda.")
 
 

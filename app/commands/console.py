@@ -1,6 +1,7 @@
 """How a command speaks: results on stdout, everything for people on stderr, and errors in one line."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
@@ -25,6 +26,11 @@ def fail(message: str) -> NoReturn:
     """End with one line on stderr and exit code 1."""
     typer.secho(f"sauda: {message}", err=True, fg=typer.colors.RED)
     raise typer.Exit(1)
+
+
+def actor() -> str:
+    """Return who gives the command, for the audit log."""
+    return f"cli:{os.environ.get('USER') or os.getuid()}"
 
 
 def say(message: str) -> None:
