@@ -1,12 +1,17 @@
 """A desk to trade from: a migrated database with the sample's instruments, a paper account, and a market's time."""
 
 import asyncio
+import atexit
 import hashlib
 import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +52,13 @@ NOON = datetime(2019, 1, 1, 6, 30, tzinfo=UTC)
 _keys = itertools.count(1)
 
 
+@cache
+def _data_dir() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="sauda-data-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def a_token(username: str = "admin", *, secret: str = SECRET, minutes: int = 60, algorithm: str = "HS256") -> str:
     """Return a token of the API, made here: a real one needs a password check, which is slow on purpose."""
     claims = {"iss": ISSUER, "sub": username, "role": "ADMIN", "exp": datetime.now(UTC) + timedelta(minutes=minutes)}
@@ -55,8 +67,9 @@ def a_token(username: str = "admin", *, secret: str = SECRET, minutes: int = 60,
 
 
 def settings(database_url: str, redis_url: str, *, exchange_port: int = 1, **changes: Any) -> Config:  # noqa: ANN401
-    """Return settings for the servers of a test."""
+    """Return settings for the servers of a test, whose processes keep their files apart from the installation's."""
     return Config(
+        data_dir=changes.pop("data_dir", _data_dir()),
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
         secret_key=SecretStr(SECRET),
