@@ -9,6 +9,7 @@ from decimal import Decimal
 from app.infra.clock import IST
 
 TEXT_MAX = 200
+NUMBER_CHARACTERS_MAX = 40
 
 _ID = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}", re.ASCII)
@@ -27,10 +28,16 @@ class Malformed(ValueError):
 def load_json(body: bytes | str) -> object:
     """Return the JSON value of a body, with exact decimals; raises `Malformed`."""
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=_no_constant)
+        return json.loads(body, parse_float=_decimal, parse_constant=_no_constant)
     except (ValueError, ArithmeticError, RecursionError):
         # Without its cause: a JSON error carries the whole document, and that may hold tokens.
         raise Malformed("body is not JSON") from None
+
+
+def _decimal(written: str) -> Decimal:
+    if len(written) > NUMBER_CHARACTERS_MAX:
+        raise ValueError("a number has more digits than any price")
+    return Decimal(written)
 
 
 def _no_constant(name: str) -> object:
