@@ -10,6 +10,7 @@ from app.api import (
     dead_letters,
     fills,
     health,
+    metrics,
     order_changes,
     orders,
     positions,
@@ -50,6 +51,7 @@ def build_application(services: ApiServices) -> FastAPI:
         versioned.include_router(module.router)
     app.include_router(versioned)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     install_error_handlers(app)
     app.add_middleware(BodyLimit)
     return app

@@ -12,6 +12,7 @@ from app.infra import failpoints
 from app.infra.config import Config, explain
 from app.infra.lifecycle import run_until_stopped
 from app.infra.logging import configure_logging
+from app.infra.metrics import keep_in_files, metrics_folder
 
 ROLES = {
     "api": "Serve the REST API.",
@@ -32,6 +33,7 @@ def run_role(name: str) -> None:
     except ValidationError as error:
         sys.exit(f"sauda: {explain(error)}")
     configure_logging(role=name, level=config.log_level, log_format=config.log_format)
+    keep_in_files(metrics_folder(config.data_dir), role=name)
     try:
         failpoints.arm(os.environ)
     except failpoints.BadFailpoints as error:

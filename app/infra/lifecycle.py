@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 import uvloop
 
 from app.infra.logging import get_logger
+from app.infra.metrics import DUTY_FAILURES, DUTY_SECONDS
 
 log = get_logger(__name__)
 
@@ -48,15 +49,18 @@ async def every(
     because a loop that dies silently loses more than a failed turn.
     """
     failing = False
+    turns, failures = DUTY_SECONDS.labels(name), DUTY_FAILURES.labels(name)
     while not stop.is_set():
         try:
-            await duty()
+            with turns.time():
+                await duty()
             if failing:
                 log.info("duty.recovered", duty=name)
                 failing = False
         except fatal:
             raise
         except Exception as error:  # noqa: BLE001  isolation point: logged once, tried again
+            failures.inc()
             if not failing:
                 log.warning("duty.failing", duty=name, error=repr(error))
             failing = True

@@ -17,6 +17,7 @@ from app.core.reconciliations import (
 from app.infra.events import wait_or_timeout
 from app.infra.ids import new_id
 from app.infra.logging import get_logger
+from app.infra.metrics import VERDICTS
 from app.repositories.leases import Lease
 from app.repositories.reconciliations import Reconciliation as Report
 from app.repositories.unit_of_work import Transaction, UnitOfWork
@@ -147,6 +148,7 @@ class AccountReconciler:
         self, finding: _Finding, started_at: datetime, finished_at: datetime, counts: dict[str, int]
     ) -> None:
         """Store what was found and let blocks and alerts follow, where it is news or a report is due."""
+        VERDICTS.labels(finding.verdict.value).inc()
         causes = self._answering
         essence = self._essence(finding)
         is_news = essence != self._last

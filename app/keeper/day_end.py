@@ -8,6 +8,7 @@ from app.core.alerts import AlertKind, Severity
 from app.core.balances import PriceDoubt
 from app.core.reconciliations import ReconciliationCause
 from app.infra.logging import get_logger
+from app.infra.metrics import DUTY_ITEMS, ORDERS_ENDED
 from app.repositories.balances import BalanceSnapshot
 from app.repositories.leases import Lease
 from app.repositories.order_endings import EndedDay, EndedOrder, UnsettledOrder, UnsnappedDay
@@ -56,6 +57,8 @@ class DayEnd:
                 await _alert_not_closed(tx, day, trading_day, orders)
             for unsettled in await tx.order_endings.unsettled(day, batch=BATCH):
                 await _alert_unsettled(tx, day, unsettled)
+        DUTY_ITEMS.labels("day_end").inc(len(ended))
+        ORDERS_ENDED.labels("EXPIRED").inc(len(ended))
         if ended:
             log.info("day_end.expired", account=day.account, orders=len(ended))
 

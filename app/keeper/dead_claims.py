@@ -2,6 +2,7 @@
 
 from app.infra.events import Channel, EventBell
 from app.infra.logging import get_logger
+from app.infra.metrics import DUTY_ITEMS
 from app.repositories.leases import Lease
 from app.repositories.unit_of_work import UnitOfWork
 
@@ -23,6 +24,7 @@ class DeadClaims:
         """End a batch of dead claims. Raises `LeaseLost` when another keeper leads."""
         async with self._uow.fenced(self._lease) as tx:
             unknown, buried = await tx.commands.bury_dead(margin_s=self._margin_s, batch=BATCH, actor="keeper")
+        DUTY_ITEMS.labels("dead_claims").inc(buried)
         if buried:
             log.error("claims.dead", unknown=unknown, buried=buried)
             await self._bell.ring(Channel.PROGRESS)

@@ -2,6 +2,7 @@
 
 from app.infra.events import Channel, EventBell
 from app.infra.logging import get_logger
+from app.infra.metrics import DUTY_ITEMS, ORDERS_ENDED
 from app.repositories.leases import Lease
 from app.repositories.unit_of_work import UnitOfWork
 
@@ -22,6 +23,8 @@ class Deadlines:
         """End what is overdue. Raises `LeaseLost` when another keeper leads."""
         async with self._uow.fenced(self._lease) as tx:
             ended = await tx.order_endings.pass_deadlines(batch=BATCH)
+        DUTY_ITEMS.labels("deadlines").inc(ended)
+        ORDERS_ENDED.labels("EXPIRED").inc(ended)
         if ended:
             log.info("deadlines.passed", orders=ended)
             await self._bell.ring(Channel.PROGRESS)

@@ -2,6 +2,7 @@
 
 from app.infra.ids import new_id
 from app.infra.logging import get_logger
+from app.infra.metrics import DUTY_ITEMS
 from app.queue.producer import RedisDoorbell
 from app.repositories.leases import Lease
 from app.repositories.unit_of_work import UnitOfWork
@@ -47,6 +48,7 @@ class Sweep:
         """Ring what is due next; returns how many, and whether Redis took them."""
         async with self._uow.fenced(self._lease) as tx:
             rings = await tx.commands.take_unrung(batch=BATCH)
+        DUTY_ITEMS.labels("sweep").inc(len(rings))
         heard = await self._doorbell.rering(rings)
         if not heard:
             log.warning("sweep.not_rung", count=len(rings))
