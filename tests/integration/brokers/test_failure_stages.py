@@ -168,11 +168,11 @@ async def test_a_refused_connection_is_not_sent() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         outcome = await place(f"http://127.0.0.1:{unused.getsockname()[1]}")
-    assert outcome == NotSent(reason="ConnectError")
+    assert outcome == NotSent(reason="ConnectError", unreachable=True)
 
 
 async def test_a_name_that_does_not_resolve_is_not_sent() -> None:
-    assert await place("http://no-such-host.invalid") == NotSent(reason="ConnectError")
+    assert await place("http://no-such-host.invalid") == NotSent(reason="ConnectError", unreachable=True)
 
 
 async def test_a_server_that_does_not_speak_tls_is_not_sent() -> None:
@@ -194,7 +194,7 @@ async def test_a_connection_slower_than_the_deadline_is_not_sent_and_ends_at_the
         took = monotonic() - started
         for filler in fillers:
             filler.close()
-    assert outcome == NotSent(reason="ConnectTimeout")
+    assert outcome == NotSent(reason="ConnectTimeout", unreachable=True)
     assert took < 0.4, "the record's own connect time-out is longer"
 
 

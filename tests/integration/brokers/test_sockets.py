@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import httpcore
 import pytest
 import uvloop
 
-from app.brokers.sockets import READ_BUFFER_BYTES, SocketBackend, SocketStream
-from tests.harness.broker_server import Behaviour, BrokerServer, broker_server, reset
+from app.brokers.sockets import READ_BUFFER_BYTES, DeadlinePassed, SocketBackend, SocketStream, write_leave
+from app.core.outcomes import Accepted, NotSent, PlaceOutcome
+from tests.harness.angelone import SESSION, angelone_broker, place_request
+from tests.harness.broker_server import Behaviour, BrokerServer, broker_server, golden_body, http_reply, reset
 from tests.harness.tls import self_signed
 
 FLOOD = b"x" * 4 * 1024 * 1024
@@ -158,3 +161,46 @@ def test_bytes_are_with_the_kernel_when_the_write_returns(
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         assert runner.run(heard_at_once()) == b"order"
+
+
+class Leave:
+    """Implements `WriteLeave`: stale so many times, then given or not."""
+
+    def __init__(self, *, stale: int, refused: bool = False) -> None:
+        self.stale = stale
+        self.refused = refused
+        self.renewals = 0
+
+    def ended(self) -> bool:
+        return self.renewals < self.stale
+
+    async def renew(self) -> None:
+        if self.refused:
+            raise DeadlinePassed("no permit")
+        self.renewals += 1
+
+
+async def a_write_under(leave: Leave, server: BrokerServer) -> PlaceOutcome:
+    broker = angelone_broker(server.url)
+    token = write_leave.set(leave)
+    try:
+        return await broker.place(SESSION, place_request(), deadline=time.monotonic() + 5)
+    finally:
+        write_leave.reset(token)
+        await broker.close()
+
+
+async def test_leave_that_ended_while_connecting_is_renewed_before_the_first_byte() -> None:
+    leave = Leave(stale=2)
+    async with broker_server(lambda server: server.answering(http_reply(golden_body("place")))) as server:
+        assert isinstance(await a_write_under(leave, server), Accepted)
+    assert leave.renewals == 2
+
+
+async def test_without_leave_nothing_is_written_and_the_broker_is_not_to_blame() -> None:
+    async with broker_server(lambda server: server.answering(b"")) as server:
+        outcome = await a_write_under(Leave(stale=1, refused=True), server)
+        assert bytes(server.received) == b""
+    assert outcome == NotSent(reason="no permit")
+    assert isinstance(outcome, NotSent)
+    assert not outcome.unreachable

@@ -114,7 +114,9 @@ def test_everything_else_is_ambiguous(raw: Reply | NoReply) -> None:
 
 
 def test_a_request_that_never_began_is_not_sent() -> None:
-    assert write_outcome(NoReply(reason="ConnectError", begun=False)) == NotSent(reason="ConnectError")
+    assert write_outcome(NoReply(reason="ConnectError", begun=False)) == NotSent(
+        reason="ConnectError", unreachable=True
+    )
 
 
 def test_an_order_that_does_not_exist_refuses_a_change_but_explains_no_placement() -> None:
