@@ -3,6 +3,7 @@
 from fastapi import APIRouter, FastAPI
 
 from app.api import (
+    account_blocks,
     accounts,
     alerts,
     auth,
@@ -16,6 +17,7 @@ from app.api import (
     positions,
     postbacks,
     reconciliations,
+    resolutions,
 )
 from app.api.body_limit import BodyLimit
 from app.api.dependencies import ApiServices
@@ -39,11 +41,13 @@ def build_application(services: ApiServices) -> FastAPI:
         auth,
         orders,
         order_changes,
+        resolutions,
         fills,
         positions,
         balances,
         reconciliations,
         accounts,
+        account_blocks,
         alerts,
         dead_letters,
         postbacks,

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from app.monitoring.scrape import Scrape
 from app.queue.queue_manager import QueueManager
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.account_directory import AccountDirectory
@@ -17,6 +18,7 @@ from app.services.order_changes import OrderChangeService
 from app.services.orders import OrderService
 from app.services.postbacks import Postbacks
 from app.services.reconciliation_reports import ReconciliationReports
+from app.services.resolutions import Resolutions
 from app.services.tokens import Caller, NotAuthenticated, TokenService
 
 
@@ -27,6 +29,7 @@ class ApiServices:
     uow: UnitOfWork
     orders: OrderService
     order_changes: OrderChangeService
+    resolutions: Resolutions
     tokens: TokenService
     accounts: AccountDirectory
     instruments: InstrumentManager
@@ -35,6 +38,7 @@ class ApiServices:
     dead_letters: DeadLetters
     postbacks: Postbacks
     reconciliations: ReconciliationReports
+    scrape: Scrape
 
 
 async def services(request: Request) -> ApiServices:

@@ -11,7 +11,9 @@ from app.bootstrap.trading import order_service
 from app.infra.config import Config
 from app.infra.crypto import Passwords
 from app.infra.http_server import AsgiApplication, serve_until
+from app.infra.metrics import metrics_folder
 from app.market_data.last_prices import LastPrices
+from app.monitoring.scrape import Scrape
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
 from app.queue.queue_manager import QueueManager
@@ -20,6 +22,7 @@ from app.services.dead_letters import DeadLetters
 from app.services.order_changes import OrderChangeService
 from app.services.postbacks import Postbacks
 from app.services.reconciliation_reports import ReconciliationReports
+from app.services.resolutions import Resolutions
 from app.services.tokens import TokenService
 
 
@@ -51,6 +54,7 @@ async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
                 order_changes=OrderChangeService(
                     uow=base.uow, instruments=instruments, accounts=accounts, doorbell=doorbell, clock=base.clock
                 ),
+                resolutions=Resolutions(uow=base.uow, doorbell=doorbell),
                 tokens=tokens,
                 accounts=accounts,
                 instruments=instruments,
@@ -59,5 +63,6 @@ async def api_application(config: Config) -> AsyncIterator[AsgiApplication]:
                 dead_letters=DeadLetters(uow=base.uow, doorbell=doorbell),
                 postbacks=Postbacks(accounts=accounts, bell=base.bell),
                 reconciliations=ReconciliationReports(uow=base.uow),
+                scrape=Scrape(uow=base.uow, queues=QueueManager(base.redis), folder=metrics_folder(config.data_dir)),
             )
         )

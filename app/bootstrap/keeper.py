@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from app.bootstrap.foundation import foundation, leadership, listening
 from app.bootstrap.paper import paper_accounts, paper_market
 from app.bootstrap.trading import broker_pool
+from app.brokers.registry import broker_records
 from app.core.accounts import Account
 from app.infra.config import Config
 from app.infra.events import Channel
@@ -20,7 +21,9 @@ from app.keeper.keeper import Duty, Keeper
 from app.keeper.order_changes import OrderChanges
 from app.keeper.reconciler import Reconciler
 from app.keeper.refused_entries import RefusedEntries
+from app.keeper.settler import horizon_s
 from app.keeper.sweep import Sweep
+from app.keeper.unknown_alerts import UnknownAlerts
 from app.keeper.waiting_exits import WaitingExits
 from app.market_data.last_prices import LastPrices
 from app.queue.connection import build_queue_redis
@@ -32,6 +35,9 @@ from app.services.order_updates import OrderUpdates
 from app.services.paper_accounts import PAPER_BROKER
 from app.services.reconciliation import Reconciliation
 from app.services.settlement import Settlement
+
+OVERDUE_MARGIN_S = 30.0
+"""An order that is UNKNOWN for longer than settling can take by this much is not going to settle by itself."""
 
 
 async def run(config: Config, stop: asyncio.Event) -> None:
@@ -74,6 +80,7 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         def dead_claims(lease: Lease) -> DeadClaims:
             return DeadClaims(uow=base.uow, lease=lease, margin_s=config.claim_margin_s, bell=base.bell)
 
+        overdue_s = OVERDUE_MARGIN_S + max(horizon_s(record.timeouts) for record in broker_records().values())
         uow, bell, balances = base.uow, base.bell, Balances(uow=base.uow, prices=LastPrices(base.redis))
         duties = (
             Duty(name="sweep", every_s=1.0, made_for=lambda lease: Sweep(uow=uow, doorbell=doorbell, lease=lease)),
@@ -86,6 +93,11 @@ async def run(config: Config, stop: asyncio.Event) -> None:
             Duty(name="deadlines", every_s=1.0, made_for=lambda lease: Deadlines(uow=uow, lease=lease, bell=bell)),
             Duty(name="waiting_exits", every_s=1.0, made_for=lambda lease: WaitingExits(uow=uow, lease=lease)),
             Duty(name="refused_entries", every_s=2.0, made_for=lambda lease: RefusedEntries(uow=uow, lease=lease)),
+            Duty(
+                name="unknown_alerts",
+                every_s=1.0,
+                made_for=lambda lease: UnknownAlerts(uow=uow, lease=lease, overdue_s=overdue_s),
+            ),
             # How soon a new account is logged in, or a dead session replaced.
             Duty(name="accounts", every_s=0.2, made_for=watches),
             Duty(name="reconciler", every_s=1.0, made_for=reconciler),

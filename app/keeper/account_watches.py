@@ -11,7 +11,7 @@ from app.infra.events import EventBell
 from app.infra.logging import get_logger
 from app.keeper.account_watch import CATCH_UP_EVERY_S, AccountWatch
 from app.keeper.hints import Hints
-from app.keeper.settler import Settler
+from app.keeper.settler import Settler, horizon_s
 from app.repositories.leases import Lease, LeaseLost
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.broker_pool import BrokerPool
@@ -28,9 +28,6 @@ PAPER_READS_PER_SECOND = 50.0
 LIVE_UNSETTLED_READ_S = 1.0
 PAPER_UNSETTLED_READ_S = 0.5
 """How soon the order book is read again while an order waits for it."""
-
-ARRIVAL_MARGIN_S = 2.0
-"""Beyond all time-outs of a write: past them by this much, nothing of it can arrive at the broker any more."""
 
 LINGER_S = 3 * CATCH_UP_EVERY_S
 """How long an account without open orders is still watched: its last order's end can be known before its last trade."""
@@ -146,14 +143,13 @@ class AccountWatches:
             return
         stop = asyncio.Event()
         is_paper = account.mode is AccountMode.PAPER
-        timeouts = broker_record(account.broker).timeouts
         settler = Settler(
             account,
             settlement=self._settlement,
             updates=self._updates,
             lease=self._lease,
             clock=self._clock,
-            horizon_s=timeouts.read_s + timeouts.unacknowledged_s + ARRIVAL_MARGIN_S,
+            horizon_s=horizon_s(broker_record(account.broker).timeouts),
         )
         watch = AccountWatch(
             account,

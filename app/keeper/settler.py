@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from app.brokers.base import EndpointGroup
+from app.brokers.base import EndpointGroup, Timeouts
 from app.brokers.guarded import GuardedBroker
 from app.core.accounts import Account
 from app.core.attribution import AbsenceEvidence, terms_at_broker
@@ -21,6 +21,9 @@ from app.repositories.settlements import Unsettled
 from app.services.order_updates import Applied, OrderUpdates
 from app.services.settlement import BookRead, Settlement
 
+ARRIVAL_MARGIN_S = 2.0
+"""Beyond all time-outs of a write: past them by this much, nothing of it can arrive at the broker any more."""
+
 DETAILS_A_READ = 5
 """Orders whose details are asked for after one read of the book; the others have their turn after the next."""
 
@@ -31,6 +34,11 @@ CHANGE_MARGIN = timedelta(seconds=5)
 """A book may be this late in showing a change that we made ourselves."""
 
 log = get_logger(__name__)
+
+
+def horizon_s(timeouts: Timeouts) -> float:
+    """Return how long after a claim's `send_by` something of it may still arrive at the broker."""
+    return timeouts.read_s + timeouts.unacknowledged_s + ARRIVAL_MARGIN_S
 
 
 class Settler:

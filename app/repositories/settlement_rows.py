@@ -31,6 +31,14 @@ class Unsettled(NamedTuple):
         return self.placements or self.modifies or self.claims
 
 
+class UnknownOrder(NamedTuple):
+    """An order of which nobody knows whether its broker has it. `overdue`: for longer than settling takes."""
+
+    order_id: UUID
+    account_id: UUID
+    overdue: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """A placement that is under way or UNKNOWN. `same_day`: the broker's books of its day are still today's."""

@@ -16,13 +16,14 @@ from app.repositories.settlement_rows import (
     Discovery,
     Placement,
     UnknownModify,
+    UnknownOrder,
     Unsettled,
     modify_of,
     placement_of,
 )
 from app.repositories.transition_sql import case_by_status, is_legal
 
-__all__ = ["Discovery", "Placement", "SettlementRepository", "UnknownModify", "Unsettled"]
+__all__ = ["Discovery", "Placement", "SettlementRepository", "UnknownModify", "UnknownOrder", "Unsettled"]
 
 # For a second a claim is nothing to worry about: brokers answer in less.
 _UNSETTLED = text("""
@@ -145,6 +146,27 @@ WITH held AS (
 SELECT count(*) FROM o
 """)
 
+# Those without an alert, and those whose alert does not say yet that it takes too long.
+_UNTOLD_UNKNOWN = text("""
+SELECT o.id AS order_id, o.account_id, late.overdue
+FROM orders o LEFT JOIN order_commands c ON c.order_id = o.id AND c.kind = 'PLACE'
+CROSS JOIN LATERAL (
+  SELECT coalesce(c.send_by, o.claimed_at, o.saved_at)
+    < clock_timestamp() - make_interval(secs => CAST(:overdue_s AS double precision)) AS overdue
+) late
+LEFT JOIN alerts a ON a.kind = 'ORDER_UNKNOWN' AND a.subject = CAST(o.id AS text) AND a.closed_at IS NULL
+WHERE o.status = 'UNKNOWN' AND (a.id IS NULL OR (late.overdue AND a.severity <> 'CRITICAL'))
+ORDER BY o.id LIMIT :batch
+""")
+
+_SETTLED_ALERTS = """a.closed_at IS NULL AND EXISTS (
+    SELECT 1 FROM orders o WHERE o.id = a.order_id
+      AND (a.kind = 'ORDER_UNKNOWN' AND o.status <> 'UNKNOWN'
+        OR a.kind = 'STATUS_UNRECOGNISED' AND o.done_at IS NOT NULL))
+"""
+_HAS_SETTLED_ALERTS = text(f"SELECT EXISTS (SELECT 1 FROM alerts a WHERE {_SETTLED_ALERTS})")
+_CLOSE_SETTLED_ALERTS = text(f"UPDATE alerts a SET closed_at = clock_timestamp() WHERE {_SETTLED_ALERTS}")
+
 
 class SettlementRepository:
     """SQL that settles one account's orders against its broker's books."""
@@ -232,3 +254,16 @@ class SettlementRepository:
             "detail": json.dumps(detail),
         }
         return int((await self._connection.execute(_ADOPT_TERMS, params)).scalar_one()) == 1
+
+    async def untold_unknown(self, *, overdue_s: float, batch: int) -> list[UnknownOrder]:
+        """Return UNKNOWN orders of all accounts of which no alert tells how they stand."""
+        rows = await self._connection.execute(_UNTOLD_UNKNOWN, {"overdue_s": overdue_s, "batch": batch})
+        return [UnknownOrder(*row) for row in rows]
+
+    async def has_alerts_of_settled(self) -> bool:
+        """Whether alerts are open of orders that are UNKNOWN, or of an unknown status text, no longer."""
+        return bool((await self._connection.execute(_HAS_SETTLED_ALERTS)).scalar_one())
+
+    async def close_alerts_of_settled(self) -> None:
+        """Close them."""
+        await self._connection.execute(_CLOSE_SETTLED_ALERTS)

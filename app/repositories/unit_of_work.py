@@ -18,6 +18,7 @@ from app.repositories.commands import CommandRepository
 from app.repositories.dead_letters import DeadLetterRepository
 from app.repositories.exits import ExitRepository
 from app.repositories.fills import FillRepository
+from app.repositories.gauges import GaugeRepository
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.instruments import InstrumentRepository
 from app.repositories.leases import Lease, LeaseRepository
@@ -28,6 +29,7 @@ from app.repositories.orders import OrderRepository
 from app.repositories.positions import PositionRepository
 from app.repositories.reconciliations import ReconciliationRepository
 from app.repositories.replays import ReplayRepository
+from app.repositories.resolutions import ResolutionRepository
 from app.repositories.sent_writes import SentWriteRepository
 from app.repositories.sessions import SessionRepository
 from app.repositories.settlements import SettlementRepository
@@ -50,6 +52,7 @@ class Transaction:
         self.dead_letters = DeadLetterRepository(connection)
         self.exits = ExitRepository(connection)
         self.fills = FillRepository(connection)
+        self.gauges = GaugeRepository(connection)
         self.idempotency = IdempotencyRepository(connection)
         self.instruments = InstrumentRepository(connection)
         self.leases = LeaseRepository(connection)
@@ -59,6 +62,7 @@ class Transaction:
         self.positions = PositionRepository(connection)
         self.reconciliations = ReconciliationRepository(connection)
         self.replays = ReplayRepository(connection)
+        self.resolutions = ResolutionRepository(connection)
         self.sent_writes = SentWriteRepository(connection)
         self.sessions = SessionRepository(connection)
         self.settlements = SettlementRepository(connection)

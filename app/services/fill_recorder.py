@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
+from app.core.alerts import AlertKind, Severity
 from app.core.errors import IllegalTransition
 from app.core.fees import FeeSchedule, fill_fees, rates_on
 from app.core.fills import Fill, FillKey
@@ -85,6 +86,9 @@ class FillRecorder:
         await tx.fills.fill_orders(
             [_filled(locked[order_id], own, turnovers[order_id]) for order_id, own in by_order.items()]
         )
+        for order_id in by_order:
+            if turnovers[order_id][0] > locked[order_id].quantity:
+                await _tell_overfilled(tx, locked[order_id], traded=turnovers[order_id][0])
         await self._move_positions(tx, account_id, fills)
         return fresh, unmatched
 
@@ -126,6 +130,18 @@ class FillRecorder:
         await tx.positions.save(changed)
 
 
+async def _tell_overfilled(tx: Transaction, order: LockedOrder, *, traded: int) -> None:
+    log.error("order.overfilled", order_id=str(order.id), ordered=order.quantity, traded=traded)
+    await tx.alerts.open(
+        AlertKind.ORDER_OVERFILLED,
+        str(order.id),
+        severity=Severity.CRITICAL,
+        message=f"{traded} units of an order of {order.quantity} have traded",
+        account_id=order.account_id,
+        order_id=order.id,
+    )
+
+
 def _trade_key(trade: BrokerTrade) -> tuple[str, str, str]:
     return (trade.exchange.value, trade.broker_order_id, trade.trade_id)
 
@@ -144,8 +160,6 @@ def _new_fill(order: LockedOrder, fill: Fill) -> NewFill:
 def _filled(order: LockedOrder, fills: list[Fill], traded: tuple[int, Decimal]) -> FilledOrder:
     quantity, turnover = traded
     event = OrderEvent.FULL_FILL if quantity >= order.quantity else OrderEvent.PARTIAL_FILL
-    if quantity > order.quantity:
-        log.error("order.overfilled", order_id=str(order.id), ordered=order.quantity, traded=quantity)
     try:
         status = next_status(order.status, event)
     except IllegalTransition:
