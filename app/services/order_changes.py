@@ -81,9 +81,12 @@ class OrderChangeService:
         """
         async with self._uow.statement() as tx:
             before = await _given(tx, asked)
-            ids = [] if before else await tx.changes.cancellable(wanted, limit=CANCEL_MANY_MAX + 1)
+            found = [] if before else await tx.changes.cancellable(wanted, limit=CANCEL_MANY_MAX + 1)
         if before is not None:
             return cancel_many_answer(before)
+        for instrument_id in {one.instrument_id for one in found}:
+            await self._get_to_know(wanted.account_id, instrument_id)
+        ids = [one.order_id for one in found]
         results: list[Cancelled] = []
         for start in range(0, min(len(ids), CANCEL_MANY_MAX), CANCEL_BATCH):
             results += await self._cancel_batch(ids[start : min(start + CANCEL_BATCH, CANCEL_MANY_MAX)], asked.caller)
@@ -111,6 +114,10 @@ class OrderChangeService:
         return results
 
     async def _answered(self, order_id: UUID, wanted: Wanted | None, asked: Asked) -> ChangeAnswer:
+        async with self._uow.statement() as tx:
+            seen = await tx.orders.get(order_id)
+        if seen is not None:
+            await self._get_to_know(seen.intent.account_id, seen.intent.instrument_id)
         async with self._uow.transaction() as tx:
             locked = await tx.changes.lock([order_id])
             before = await _given(tx, asked)
@@ -199,11 +206,14 @@ class OrderChangeService:
             enqueued_at=self._clock.now(),
         )
 
+    async def _get_to_know(self, account_id: UUID, instrument_id: UUID) -> None:
+        """Have both at hand before orders are locked: looking them up may take a connection of its own."""
+        await self._accounts.by_id(account_id)
+        if await self._instruments.by_id(instrument_id) is None:
+            await self._instruments.load()
+
     async def _instrument(self, order: Order) -> Instrument:
         found = await self._instruments.by_id(order.intent.instrument_id)
-        if found is None:
-            await self._instruments.load()
-            found = await self._instruments.by_id(order.intent.instrument_id)
         if found is None:
             raise LookupError(f"instrument {order.intent.instrument_id} is referred to but not there")
         return found
