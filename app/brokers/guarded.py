@@ -27,6 +27,9 @@ from app.infra.transactions import in_transaction
 NO_SESSION_KNOWN_S = 0.2
 """How long "not logged in" is believed before the store is asked again: thousands may want to know."""
 
+LOOK_AGAIN_S = 5.0
+"""An open breaker may be closed early by an urgent probe, so nobody waits longer than this to look again."""
+
 REPORT_TIMEOUT_S = 0.2
 """What a write's outcome is held up at most for the breaker's sake."""
 
@@ -196,7 +199,7 @@ class GuardedBroker:
     def _not_now(self, spend: Spend, reason: NotNowReason, wait_s: float = 0.0) -> NotNow:
         # The budget's own queue spreads those who wait for it.
         if reason is not NotNowReason.OVER_BUDGET:
-            wait_s = self._pacing[reason, spend.urgent].wait_s(wait_s)
+            wait_s = self._pacing[reason, spend.urgent].wait_s(min(wait_s, LOOK_AGAIN_S))
         return NotNow(reason=reason, retry_after_s=wait_s)
 
     def _over(self, spend: Spend, reason: NotNowReason) -> None:

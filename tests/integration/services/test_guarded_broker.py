@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from app.brokers.breaker import BreakerChange, Health
 from app.brokers.governor import NotNowReason, Spend, Wait
-from app.brokers.guarded import NotNow, Permit
+from app.brokers.guarded import LOOK_AGAIN_S, NotNow, Permit
 from app.brokers.sending import RENEWALS_MAX
 from app.core.instruments import Exchange
 from app.core.orders import Urgency
@@ -60,6 +60,11 @@ async def test_why_not_now_is_told_in_a_word_that_callers_can_act_on(floor: Floo
     floor.tokens.stored = None
     await floor.guarded.report_dead()
     assert (await not_now(floor)).reason.value == "logged_out"
+
+
+async def test_a_long_open_breaker_is_looked_at_again_soon_for_an_urgent_probe_may_close_it(floor: Floor) -> None:
+    floor.permits.waits_s = [Wait(reason=NotNowReason.BREAKER_OPEN, seconds=60)]
+    assert (await not_now(floor)).retry_after_s == pytest.approx(LOOK_AGAIN_S, abs=0.1)
 
 
 async def test_while_logged_out_thousands_ask_the_store_once_and_come_back_spread(floor: Floor) -> None:
