@@ -58,7 +58,9 @@ def arrivals(exchange: ExchangeProcess) -> int:
     [
         ("timeout_after_accept", Ambiguous, 1),
         ("drop_after_accept", Ambiguous, 1),
+        ("http_5xx_after_accept", Ambiguous, 1),
         ("malformed_body", Ambiguous, 1),
+        ("odd_body", Accepted, 1),
         ("drop_before_accept", Ambiguous, 0),
         ("http_5xx", Ambiguous, 0),
         ("throttle_403", Throttled, 0),
