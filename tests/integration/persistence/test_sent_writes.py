@@ -4,7 +4,7 @@ from tests.harness.records import World
 
 
 async def test_writes_claimed_within_the_time_are_told_with_their_age_newest_first(world: World) -> None:
-    old, recent, waiting = [await world.save(world.new_order(name)) for name in ("old", "recent", "waiting")]
+    old, recent, _ = [await world.save(world.new_order(name)) for name in ("old", "recent", "waiting")]
     await world.claim(old)
     await world.claim(recent)
     ages = {old.command_id: 4000, recent.command_id: 60}
