@@ -6,6 +6,7 @@ and commands, counts stay in the process.
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,7 +35,7 @@ ORDERS_ENDED = Counter("sauda_orders_ended_total", "Orders by the status that th
 UNKNOWN_SETTLED = Counter("sauda_orders_settled_total", "UNKNOWN orders by what settled them", ["how"])
 VERDICTS = Counter("sauda_reconciliation_verdicts_total", "Comparisons with brokers by what they found", ["verdict"])
 
-type Gauges = dict[str, tuple[str, str, dict[str, float]]]
+type Gauges = dict[str, tuple[str, str, Mapping[str, float]]]
 """A gauge's name to its help, its label, and a value for each value of the label."""
 
 log = get_logger(__name__)
