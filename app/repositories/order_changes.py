@@ -50,6 +50,13 @@ class CancelFilter(NamedTuple):
     purpose: Purpose | None = None
 
 
+class Cancellable(NamedTuple):
+    """An order that a bulk cancel is to end."""
+
+    order_id: UUID
+    instrument_id: UUID
+
+
 _LIVE = ("PENDING", "SUBMITTING", "PLACED", "PARTIALLY_FILLED", "UNKNOWN")
 
 _END_UNSENT = text(f"""
@@ -134,8 +141,8 @@ class OrderChangeRepository:
             locked[row.order_id].changes[CommandKind(row.kind)] = CommandState(row.state)
         return list(locked.values())
 
-    async def cancellable(self, wanted: CancelFilter, *, limit: int) -> list[UUID]:
-        """Return ids of orders that are not over and of which no cancel is under way, oldest first."""
+    async def cancellable(self, wanted: CancelFilter, *, limit: int) -> list[Cancellable]:
+        """Return orders that are not over and of which no cancel is under way, oldest first."""
         under_way = (
             select(OrderCommandRow.id)
             .where(
@@ -145,7 +152,7 @@ class OrderChangeRepository:
             )
             .exists()
         )
-        query = select(OrderRow.id).where(
+        query = select(OrderRow.id, OrderRow.instrument_id).where(
             OrderRow.account_id == wanted.account_id, OrderRow.status.in_(_LIVE), ~under_way
         )
         for column, value in (
@@ -156,7 +163,8 @@ class OrderChangeRepository:
         ):
             if value is not None:
                 query = query.where(column == value)
-        return list((await self._connection.execute(query.order_by(OrderRow.id).limit(limit))).scalars())
+        rows = await self._connection.execute(query.order_by(OrderRow.id).limit(limit))
+        return [Cancellable(*row) for row in rows]
 
     async def end_unsent(self, order_id: UUID, *, actor: str) -> None:
         """Cancel a locked PENDING order: none of its commands ever reaches the broker."""
