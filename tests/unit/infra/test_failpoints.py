@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from timeit import timeit
 
 import pytest
@@ -11,6 +12,7 @@ from app.infra import failpoints
 from app.infra.failpoints import BadFailpoints, Point, arm, is_armed, reach
 
 REACHES = 200_000
+APP = Path(failpoints.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +85,10 @@ def test_what_cannot_be_read_arms_nothing_and_says_why(text: str, says: str) -> 
         arm({"SAUDA_FAILPOINTS": f"uow.after_commit=kill;{text}"})
 
     assert not any(is_armed(point) for point in Point)
+
+
+@pytest.mark.parametrize("point", Point)
+def test_every_point_is_reached_somewhere(point: Point) -> None:
+    sources = (path.read_text(encoding="utf-8") for path in APP.rglob("*.py") if path.name != "failpoints.py")
+
+    assert any(f"reach(Point.{point.name})" in source for source in sources)
