@@ -29,7 +29,7 @@ RECORD_RETRY_S = 0.2
 RECORD_RETRY_S_MAX = 2.0
 NOT_SENT_WAIT_S = 0.2
 NOT_SENT_WAIT_S_MAX = 5.0
-JITTER = 1.25
+JITTER_PERCENT = 25
 """Waits are stretched by up to this, so that what failed together does not come back together."""
 SIBLING_WAIT_S = 0.2
 """How long a command waits for the other one of its order that is on its way."""
@@ -173,4 +173,5 @@ def _again(outcome: PlaceOutcome, attempt: int) -> Later | None:
         return None
     wait_s = min(NOT_SENT_WAIT_S * 2 ** min(attempt - 1, 10), NOT_SENT_WAIT_S_MAX)
     asked_s = outcome.retry_after_s if isinstance(outcome, Throttled) else 0.0
-    return Later(max(wait_s, asked_s) * random.uniform(1.0, JITTER))  # noqa: S311  spreading needs no secrecy
+    stretch_percent = random.randint(0, JITTER_PERCENT)  # noqa: S311  spreading needs no secrecy
+    return Later(max(wait_s, asked_s) * (100 + stretch_percent) / 100)
