@@ -107,7 +107,14 @@ class Resolutions:
                     refusal_message=f"the order is {order.status}: only an UNKNOWN one is resolved by a person",
                 )
             else:
-                await self._note(tx, order_id, resolution, broker_order_id, reason, asked)
+                await tx.audit.add(
+                    actor=asked.caller,
+                    action=f"order.resolve.{resolution}",
+                    subject=str(order_id),
+                    reason=reason,
+                    detail={"broker_order_id": broker_order_id} if broker_order_id else None,
+                )
+                await tx.alerts.close(AlertKind.ORDER_UNKNOWN, str(order_id))
                 rings += [ring] if order.status is OrderStatus.PENDING else []
             if not await tx.idempotency.add(_stored(asked, answer)):
                 # The same key at this very moment: the other request's answer stands, and nothing of this one.
@@ -116,25 +123,6 @@ class Resolutions:
                     raise IdempotencyConflict(asked.key)
                 return before, []
         return answer, rings
-
-    async def _note(
-        self,
-        tx: Transaction,
-        order_id: UUID,
-        resolution: Resolution,
-        broker_order_id: str | None,
-        reason: str,
-        asked: Asked,
-    ) -> None:
-        detail = {"broker_order_id": broker_order_id} if broker_order_id else {}
-        await tx.audit.add(
-            actor=asked.caller,
-            action=f"order.resolve.{resolution}",
-            subject=str(order_id),
-            reason=reason,
-            detail=detail,
-        )
-        await tx.alerts.close(AlertKind.ORDER_UNKNOWN, str(order_id))
 
 
 async def _given(tx: Transaction, asked: Asked) -> ResolutionAnswer | None:
