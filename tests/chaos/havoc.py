@@ -5,6 +5,7 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 
 import asyncpg
 
@@ -77,8 +78,9 @@ class Havoc:
         self._chance.shuffle(actions)
         started, gap_s = time.monotonic(), plan.lasts_s / len(actions)
         for number, act in enumerate(actions):
-            due = started + (number + self._chance.uniform(0.2, 1.0)) * gap_s
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due = started + number * gap_s
+            # Some actions take seconds; what comes after them must not come all at once.
+            await asyncio.sleep(max(gap_s * self._chance.uniform(0.2, 0.8), due - time.monotonic()))
             await act()
 
     async def _kill(self) -> None:
@@ -181,7 +183,4 @@ class Havoc:
 
 def say(text: str) -> None:
     """Tell of progress; stdout stays free for the result."""
-    print(f"{time.monotonic() - _STARTED:6.1f} {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-_STARTED = time.monotonic()
+    print(f"{datetime.now(UTC):%H:%M:%S.%f} {text}", file=sys.stderr, flush=True)  # noqa: T201

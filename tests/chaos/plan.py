@@ -64,7 +64,7 @@ class Plan:
 
 def make_plan(orders: int, *, long_stop_s: float) -> Plan:
     """Return how much is broken during so many orders: twelve kills, three freezes and a wipe at the very least."""
-    kills, stops = max(12, orders // 55), max(3, orders // 230)
+    kills, stops = max(12, orders // 55), max(3, orders // 200)
     return Plan(
         kills=kills,
         stops=stops,

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from app.core.commands import CommandKind
 from app.core.orders import TERMINAL_STATUSES, OrderStatus
@@ -38,6 +39,8 @@ class Recoveries:
     found: list[float] = field(default_factory=list)
     absent: list[float] = field(default_factory=list)
     never: int = 0
+    slowest: tuple[float, UUID | None] = (0.0, None)
+    """The longest time, and the order whose command took it."""
 
 
 def recoveries(histories: Histories, incidents: Iterable[Incident]) -> Recoveries:
@@ -47,10 +50,11 @@ def recoveries(histories: Histories, incidents: Iterable[Incident]) -> Recoverie
         if incident.role == "worker":
             harmed[incident.pid].append(incident.at)
     result = Recoveries()
-    for events in histories.values():
+    for order_id, events in histories.items():
         for index, happened in enumerate(events):
             if happened.event in _CLAIMS:
-                _measure(result, events[index:], harmed.get(_pid(happened.actor), ()))
+                took_s = _measure(result, events[index:], harmed.get(_pid(happened.actor), ()))
+                result.slowest = max(result.slowest, (took_s, order_id), key=lambda slow: slow[0])
     return result
 
 
@@ -61,19 +65,24 @@ def p99(seconds: Sequence[float]) -> float | None:
     return round(sorted(seconds)[math.ceil(PERCENTILE * len(seconds)) - 1], 2)
 
 
-def _measure(result: Recoveries, events: Sequence[Happened], harmed_at: Sequence[datetime]) -> None:
-    """Count the command that the first event claimed, if its worker was harmed between claim and decision."""
+def _measure(result: Recoveries, events: Sequence[Happened], harmed_at: Sequence[datetime]) -> float:
+    """Count the command that the first event claimed, if its worker was harmed between claim and decision.
+
+    Returns how long the decision took, in seconds; 0 where there is nothing to count.
+    """
     claimed = events[0]
     kind = _CLAIMS[claimed.event]
     decided = next(((one, absent) for one in events[1:] if (absent := _decides(kind, one)) is not None), None)
     until = decided[0].at if decided else datetime.max.replace(tzinfo=claimed.at.tzinfo)
     harm = next((at for at in harmed_at if claimed.at <= at < until), None)
     if harm is None:
-        return
+        return 0.0
     if decided is None:
         result.never += 1
-        return
-    (result.absent if decided[1] else result.found).append((until - harm).total_seconds())
+        return 0.0
+    took_s = (until - harm).total_seconds()
+    (result.absent if decided[1] else result.found).append(took_s)
+    return took_s
 
 
 def _decides(kind: CommandKind, happened: Happened) -> bool | None:
