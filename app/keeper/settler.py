@@ -119,9 +119,8 @@ class Settler:
 
         Returns the rows that are still nobody's, with what is known of their tags, and how many orders changed.
         """
-        self._told_tags = {
-            key: tag for key, tag in self._told_tags.items() if key in {r.broker_order_id for r in strangers}
-        }
+        present = {row.broker_order_id for row in strangers}
+        self._told_tags = {key: tag for key, tag in self._told_tags.items() if key in present}
         await self._ask_for_tags(broker, session, [row for row in strangers if self._is_unasked(row)])
         tagged = [self._tagged(row) for row in strangers]
         if not any(self._told_tags.values()):

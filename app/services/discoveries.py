@@ -39,8 +39,8 @@ class Discoveries:
     ) -> Discovered:
         """Store rows of none of our orders, but nobody's while one of ours on that side could still be it."""
         found = Discovered()
-        orphans = [row for row in rows if row.tag is not None and is_our_tag(row.tag)]
-        others = [row for row in rows if row not in orphans and not any(on_same_side(order, row) for order in waiting)]
+        orphans = [row for row in rows if _is_ours(row)]
+        others = [row for row in rows if not _is_ours(row) and not any(on_same_side(order, row) for order in waiting)]
         if not orphans and not others:
             return found
         instruments = await tx.settlements.instruments(
@@ -49,7 +49,7 @@ class Discoveries:
             symbols=[row.trading_symbol for row in (*orphans, *others)],
         )
         for row in (*orphans, *others):
-            origin = OrderOrigin.ORPHAN if row in orphans else OrderOrigin.EXTERNAL
+            origin = OrderOrigin.ORPHAN if _is_ours(row) else OrderOrigin.EXTERNAL
             discovery = _discovery(row, origin, instruments)
             if isinstance(discovery, str):
                 found.problems[row.broker_order_id] = discovery
@@ -79,6 +79,10 @@ class Discoveries:
             )
         for broker_order_id in closed:
             await tx.alerts.close(AlertKind.ROW_UNREADABLE, _subject(account, broker_order_id))
+
+
+def _is_ours(row: BrokerOrder) -> bool:
+    return row.tag is not None and is_our_tag(row.tag)
 
 
 def _discovery(row: BrokerOrder, origin: OrderOrigin, instruments: dict[tuple[Exchange, str], UUID]) -> Discovery | str:
