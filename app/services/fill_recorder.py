@@ -17,6 +17,7 @@ from app.core.positions import Position, apply_fill, fold, is_late
 from app.core.transitions import OrderEvent, next_status
 from app.infra.ids import new_id
 from app.infra.logging import get_logger
+from app.infra.metrics import ORDERS_ENDED
 from app.repositories.fills import FilledOrder, NewFill
 from app.repositories.leases import Lease
 from app.repositories.orders import LockedOrder
@@ -83,9 +84,11 @@ class FillRecorder:
             fills.append(_new_fill(order, fill))
         await tx.fills.add(fills)
         locked = {order.id: order for order in orders.values()}
-        await tx.fills.fill_orders(
-            [_filled(locked[order_id], own, turnovers[order_id]) for order_id, own in by_order.items()]
-        )
+        filled = [_filled(locked[order_id], own, turnovers[order_id]) for order_id, own in by_order.items()]
+        await tx.fills.fill_orders(filled)
+        for one in filled:
+            if one.done and locked[one.order_id].status not in TERMINAL_STATUSES:
+                ORDERS_ENDED.labels(one.status.value).inc()
         for order_id in by_order:
             if turnovers[order_id][0] > locked[order_id].quantity:
                 await _tell_overfilled(tx, locked[order_id], traded=turnovers[order_id][0])

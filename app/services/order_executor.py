@@ -14,10 +14,12 @@ from app.core.instruments import Exchange
 from app.core.orders import Lane, Urgency
 from app.core.outcomes import NotSent, PlaceOutcome, Throttled
 from app.core.ports import Clock, Doorbell
+from app.core.transitions import OrderEvent
 from app.infra.database import is_database_away
 from app.infra.events import Channel, EventBell
 from app.infra.failpoints import Point, reach
 from app.infra.logging import get_logger
+from app.infra.metrics import BROKER_CALLS, BROKER_SECONDS, ORDERS_ENDED
 from app.repositories.commands import Claim, Finding, Recorded
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.broker_pool import BrokerPool
@@ -113,8 +115,13 @@ class OrderExecutor:
         sent_at = self._clock.now()
         outcome = await send(broker, permit, claim, deadline)
         reach(Point.WORKER_AFTER_ANSWER)
-        finding = finding_of(claim.kind, outcome, sent_at=sent_at, answered_at=self._clock.now())
+        answered_at = self._clock.now()
+        BROKER_CALLS.labels(claim.kind.value, type(outcome).__name__).inc()
+        BROKER_SECONDS.labels(claim.kind.value).observe((answered_at - sent_at).total_seconds())
+        finding = finding_of(claim.kind, outcome, sent_at=sent_at, answered_at=answered_at)
         recorded = await self._record(claim, finding)
+        if recorded is not None and finding.event is OrderEvent.REFUSED:
+            ORDERS_ENDED.labels(recorded.status.value).inc()
         if recorded is not None and recorded.cancel_wanted:
             await self._unclaimed.release(claim.order_id)
         await self._bell.ring(Channel.PROGRESS)

@@ -12,6 +12,7 @@ from app.core.tags import is_our_tag
 from app.core.transitions import OrderEvent, next_status
 from app.infra.failpoints import Point, reach
 from app.infra.logging import get_logger
+from app.infra.metrics import ORDERS_ENDED, UNKNOWN_SETTLED
 from app.repositories.leases import Lease
 from app.repositories.orders import LockedOrder, OrderChange
 from app.repositories.unit_of_work import Transaction, UnitOfWork
@@ -60,6 +61,7 @@ class OrderUpdates:
                     await tx.orders.apply(changes)
                 await _tell_status_words(tx, odd, sane)
             self._remember(odd, sane)
+            _count(orders, changes)
         missing = any(row.filled_quantity > orders[b].filled_quantity for b, row in latest.items() if b in orders)
         return Applied(
             changed=len(changes),
@@ -113,6 +115,15 @@ class OrderUpdates:
             else:
                 log.error("order.tag.twice", order_id=str(order.id), bound=order.broker_order_id, also=broker_id)
         return matched
+
+
+def _count(orders: dict[str, LockedOrder], changes: Sequence[OrderChange]) -> None:
+    before = {order.id: order.status for order in orders.values()}
+    changed = {change.order_id for change in changes}
+    UNKNOWN_SETTLED.labels("row").inc(sum(1 for one in changed if before[one] is OrderStatus.UNKNOWN))
+    for change in changes:
+        if change.done and before[change.order_id] not in TERMINAL_STATUSES:
+            ORDERS_ENDED.labels(change.status.value).inc()
 
 
 async def _tell_status_words(tx: Transaction, odd: list[tuple[LockedOrder, BrokerOrder]], sane: list[UUID]) -> None:

@@ -132,7 +132,7 @@ class Reconciliation:
         first = await self._open_orders(before)
         await guarded.wait_for_budget(EndpointGroup.BOOKS)
         book = await guarded.broker.order_book(session)
-        listed = {row.broker_order_id for row in book}
+        listed = {row.broker_order_id for row in book} | {row.broker_order_id for row in book.strange}
         if first.keys() <= listed:
             return []
         still = await self._open_orders(before)

@@ -17,6 +17,7 @@ from app.core.orders import OrderStatus
 from app.core.ports import BrokerOrder, Doorbell, Ring
 from app.core.tags import is_our_tag
 from app.infra.logging import get_logger
+from app.infra.metrics import UNKNOWN_SETTLED
 from app.repositories.leases import Lease
 from app.repositories.settlements import Placement, Unsettled
 from app.repositories.unit_of_work import Transaction, UnitOfWork
@@ -97,6 +98,8 @@ class Settlement:
             }
             for key in evidence.observe(set(missing), began=read.began):
                 await self._prove_absent(tx, missing[key], settled)
+        UNKNOWN_SETTLED.labels("adopted").inc(settled.adopted)
+        UNKNOWN_SETTLED.labels("absent").inc(settled.absent)
         if settled.rings:
             await self._doorbell.ring(settled.rings)
         return settled
