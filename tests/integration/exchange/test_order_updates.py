@@ -118,6 +118,17 @@ async def test_an_update_has_the_tag_and_the_average_price_as_a_number(
         assert (await frame(socket))["orderData"]["ordertag"] == ""
 
 
+@pytest.mark.parametrize(("mode", "tag"), [("book", "SDTAG"), ("details", "SDTAG"), ("none", "")])
+async def test_updates_give_the_tag_back_in_all_modes_but_none(
+    exchange: ExchangeProcess, wire: WireClient, mode: str, tag: str
+) -> None:
+    exchange.control("POST", "/control/tag-echo", {"mode": mode})
+    async with listen(exchange, wire.tokens["jwtToken"]) as socket:
+        await frame(socket)
+        await wire.placed(LIMIT_BUY)
+        assert [(await frame(socket))["orderData"]["ordertag"] for _ in range(2)] == [tag, tag]
+
+
 async def test_a_client_hears_only_of_its_own_orders(exchange: ExchangeProcess, wire: WireClient) -> None:
     other = WireClient(wire.http, exchange.add_client(PaperClient(client_code=f"U{next(_codes)}")))
     await other.login()
