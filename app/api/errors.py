@@ -75,8 +75,8 @@ async def _idempotency_conflict(request: Request, error: Exception) -> JSONRespo
     return problem_response(
         status=409,
         code="idempotency_key_reused",
-        title="The idempotency key was used for another order",
-        detail="this Idempotency-Key was used with a different body: use a new key for a new order",
+        title="The idempotency key was used for another request",
+        detail="this Idempotency-Key was used with a different body: use a new key for a new request",
         errors=[FieldError(field="Idempotency-Key", code="idempotency_key_reused", message="used with another body")],
     )
 

@@ -25,7 +25,7 @@ class OrderChanges:
         async with self._uow.fenced(self._lease) as tx:
             ended = await tx.commands.end_over(batch=BATCH)
             rings = await tx.commands.release_held(batch=BATCH)
-            parked = await tx.commands.park_spent(actor="keeper")
+            parked = await tx.commands.park_spent_cancels(batch=BATCH)
             await alert_parked(tx, parked, reason=TOO_MANY_ATTEMPTS)
             rings += await tx.commands.repeat_cancels(batch=BATCH)
         if rings:

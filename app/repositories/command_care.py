@@ -69,12 +69,13 @@ FROM ended c JOIN orders o ON o.id = c.order_id JOIN instruments i ON i.id = o.i
 _RELEASE_DUE = _release("TRUE")
 _RELEASE_OF = _release("o.id = ANY(:order_ids)")
 
-_END_OVER = text(f"""
+
+def _end_over(which: str) -> TextClause:
+    return text(f"""
 WITH over AS (
   SELECT c.id AS command_id, c.kind, o.id AS order_id, o.status
   FROM orders o JOIN order_commands c ON c.order_id = o.id
-  WHERE c.kind <> 'PLACE' AND c.state <> 'DONE' AND c.state <> 'SUBMITTING' AND {CHANGE_IS_OVER}
-    AND (CAST(:command_id AS uuid) IS NULL OR c.id = :command_id)
+  WHERE c.kind <> 'PLACE' AND c.state <> 'DONE' AND c.state <> 'SUBMITTING' AND {CHANGE_IS_OVER} AND {which}
   ORDER BY c.created_at LIMIT :batch
   FOR UPDATE OF o, c SKIP LOCKED
 ), c AS (
@@ -87,12 +88,17 @@ WITH over AS (
 SELECT count(*) FROM over
 """)
 
-_CANCEL_AGAIN = text("""
+
+_END_ALL_OVER = _end_over("TRUE")
+_END_ONE_OVER = _end_over("c.id = :command_id")
+
+# Not "is PLACED or PARTIALLY_FILLED": that would tempt the planner into reading all open orders.
+_CANCEL_AGAIN = text(f"""
 WITH due AS (
   SELECT c.id AS command_id
   FROM orders o JOIN order_commands c ON c.order_id = o.id
   WHERE c.kind = 'CANCEL' AND c.state = 'UNKNOWN' AND c.ring_after < clock_timestamp()
-    AND c.attempt < c.attempt_limit AND o.status IN ('PLACED', 'PARTIALLY_FILLED')
+    AND c.attempt < c.attempt_limit AND o.status NOT IN ({TERMINAL})
   ORDER BY c.ring_after LIMIT :batch
   FOR UPDATE OF o, c SKIP LOCKED
 ), c AS (
@@ -104,12 +110,13 @@ SELECT c.id, c.account_id, c.urgency, c.created_at, i.exchange
 FROM c JOIN orders o ON o.id = c.order_id JOIN instruments i ON i.id = o.instrument_id
 """)
 
-_PARK = text("""
+
+def _park(which: str) -> TextClause:
+    return text(f"""
 WITH spent AS (
   SELECT c.id AS command_id, c.kind, c.account_id, o.id AS order_id, o.status
   FROM orders o JOIN order_commands c ON c.order_id = o.id
-  WHERE c.attempt >= c.attempt_limit AND (c.state = 'PENDING' OR (c.state = 'UNKNOWN' AND c.kind = 'CANCEL'))
-    AND (CAST(:command_id AS uuid) IS NULL OR c.id = :command_id)
+  WHERE c.attempt >= c.attempt_limit AND {which}
   ORDER BY c.created_at LIMIT :batch
   FOR UPDATE OF o, c SKIP LOCKED
 ), c AS (
@@ -121,6 +128,10 @@ WITH spent AS (
 )
 SELECT command_id, kind, order_id, account_id FROM spent
 """)
+
+
+_PARK_ONE = _park("c.id = :command_id AND c.state = 'PENDING'")
+_PARK_CANCELS = _park("c.kind = 'CANCEL' AND c.state = 'UNKNOWN'")
 
 
 class CommandCare:
@@ -154,17 +165,27 @@ class CommandCare:
             rows = await self._connection.execute(_RELEASE_OF, params | {"order_ids": list(order_ids)})
         return [ring_of(row) for row in rows.mappings()]
 
-    async def end_over(self, *, batch: int = 200, actor: str = "keeper", command_id: UUID | None = None) -> int:
-        """End the modifies and cancels of orders that are over (of all, or one command); returns how many."""
-        params = {"batch": batch, "actor": actor, "command_id": command_id}
-        return int((await self._connection.execute(_END_OVER, params)).scalar_one())
+    async def end_over(self, *, batch: int = 200, actor: str = "keeper") -> int:
+        """End the modifies and cancels of orders that are over; returns how many."""
+        return int((await self._connection.execute(_END_ALL_OVER, {"batch": batch, "actor": actor})).scalar_one())
+
+    async def end_if_over(self, command_id: UUID, *, actor: str) -> bool:
+        """End one modify or cancel whose order is over; false where that is not so."""
+        params = {"batch": 1, "actor": actor, "command_id": command_id}
+        return int((await self._connection.execute(_END_ONE_OVER, params)).scalar_one()) == 1
 
     async def repeat_cancels(self, *, batch: int) -> list[Ring]:
         """Let ambiguous cancels of orders that still rest be sent again; returns the bells to ring now."""
         return [ring_of(row) for row in (await self._connection.execute(_CANCEL_AGAIN, {"batch": batch})).mappings()]
 
-    async def park_spent(self, *, batch: int = 200, actor: str, command_id: UUID | None = None) -> list[ParkedCommand]:
-        """Park commands that had all their attempts (all, or one); the caller opens the alerts in this transaction."""
-        params = {"batch": batch, "actor": actor, "command_id": command_id, "reason": TOO_MANY_ATTEMPTS}
-        rows = await self._connection.execute(_PARK, params)
+    async def park_if_spent(self, command_id: UUID, *, actor: str) -> list[ParkedCommand]:
+        """Park a waiting command that had all its attempts; the caller opens the alert in this transaction."""
+        return await self._parked(_PARK_ONE, {"batch": 1, "actor": actor, "command_id": command_id})
+
+    async def park_spent_cancels(self, *, batch: int = 200, actor: str = "keeper") -> list[ParkedCommand]:
+        """Park cancels that stayed ambiguous to their last attempt; the caller opens the alerts likewise."""
+        return await self._parked(_PARK_CANCELS, {"batch": batch, "actor": actor})
+
+    async def _parked(self, statement: TextClause, params: dict[str, object]) -> list[ParkedCommand]:
+        rows = await self._connection.execute(statement, params | {"reason": TOO_MANY_ATTEMPTS})
         return [ParkedCommand(**{**row, "kind": CommandKind(row["kind"])}) for row in rows.mappings()]

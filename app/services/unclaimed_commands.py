@@ -36,7 +36,7 @@ class UnclaimedCommands:
                 await tx.commands.expire(command_id, worker=self._worker)
         elif standing.status in TERMINAL_STATUSES:
             async with self._uow.statement() as tx:
-                await tx.commands.end_over(actor=self._worker, command_id=command_id)
+                await tx.commands.end_if_over(command_id, actor=self._worker)
         else:
             return _rests(standing)
         return False
@@ -50,7 +50,7 @@ class UnclaimedCommands:
 
     async def _park(self, command_id: UUID) -> None:
         async with self._uow.transaction() as tx:
-            parked = await tx.commands.park_spent(actor=self._worker, command_id=command_id)
+            parked = await tx.commands.park_if_spent(command_id, actor=self._worker)
             await alert_parked(tx, parked, reason=TOO_MANY_ATTEMPTS)
         for one in parked:
             log.error("order.command.parked", kind=one.kind, order_id=str(one.order_id))

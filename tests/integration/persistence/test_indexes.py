@@ -20,6 +20,26 @@ async def dead_claims(tx: Transaction, world: World) -> None:
     await tx.commands.bury_dead(margin_s=2.0, batch=100, actor="keeper")
 
 
+async def held_cancels(tx: Transaction, world: World) -> None:
+    await tx.commands.release_held(batch=100)
+
+
+async def held_cancel_of_order(tx: Transaction, world: World) -> None:
+    await tx.commands.release_held([new_id()])
+
+
+async def overtaken_changes(tx: Transaction, world: World) -> None:
+    await tx.commands.end_over(batch=100)
+
+
+async def cancels_to_repeat(tx: Transaction, world: World) -> None:
+    await tx.commands.repeat_cancels(batch=100)
+
+
+async def change_claim(tx: Transaction, world: World) -> None:
+    await tx.commands.claim_change(new_id(), worker="w", window_s=5.0)
+
+
 async def newest_of_account(tx: Transaction, world: World) -> None:
     await tx.orders.page(OrderFilter(account_id=world.account.id), limit=50)
 
@@ -55,6 +75,11 @@ async def by_tag(tx: Transaction, world: World) -> None:
 QUERIES = [
     (sweep, "ix_order_commands_waiting"),
     (dead_claims, "ix_order_commands_claimed"),
+    (held_cancels, "uq_order_commands_open"),
+    (held_cancel_of_order, "ix_order_commands_order"),
+    (overtaken_changes, "uq_order_commands_open"),
+    (cancels_to_repeat, "uq_order_commands_open"),
+    (change_claim, "pk_order_commands"),
     (newest_of_account, "ix_orders_account_newest"),
     (newest_of_strategy, "ix_orders_strategy_newest"),
     (newest_of_all, "pk_orders"),
