@@ -51,6 +51,26 @@ async def test_a_kill_loses_no_book_session_cash_or_price(own_exchange: Exchange
     assert (position["netqty"], position["buyqty"], position["sellqty"]) == ("20", "30", "10")
 
 
+async def test_dead_sessions_stay_dead_and_clock_and_tag_echo_stay_set_after_a_kill(
+    own_exchange: ExchangeProcess, wire: WireClient
+) -> None:
+    dead = dict(wire.tokens)
+    rule = {"kind": "token_expired", "ops": ["order_book"], "limit": 1}
+    own_exchange.control("PUT", "/control/faults", {"seed": 1, "rules": [rule]})
+    assert (await wire.get(f"{SECURE}/order/v1/getOrderBook")).json()["errorCode"] == "AG8002"
+    own_exchange.control("POST", "/control/tag-echo", {"mode": "details"})
+    shifted = own_exchange.control("POST", "/control/clock", {"offset_ms": 3_600_000})["time"]
+    own_exchange.restart()
+    assert own_exchange.control("GET", "/control/faults")["rules"] == [], "a restarted exchange is a healthy one"
+    wire.tokens = dead
+    assert (await wire.place(LIMIT_BUY))["errorCode"] == "AG8002"
+    await wire.login()
+    order = await wire.placed(LIMIT_BUY)
+    assert "ordertag" not in (await wire.book())[order]
+    (known,) = own_exchange.ledger()["orders"]  # type: ignore[misc]
+    assert known["received_at"] > shifted
+
+
 async def test_held_orders_and_taken_steps_outlive_a_kill(own_exchange: ExchangeProcess, wire: WireClient) -> None:
     own_exchange.control("POST", "/control/mode", {"mode": "lockstep"})
     first = await wire.step(1, "2019-01-01T03:45:00+00:00", ("149.00", 16))
