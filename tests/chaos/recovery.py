@@ -19,6 +19,11 @@ _CLAIMS = {
     OrderEvent.CANCEL_CLAIMED: CommandKind.CANCEL,
 }
 _OPEN = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
+_GIVEN_UP = frozenset(
+    {OrderEvent.AMBIGUOUS, OrderEvent.CLAIM_DIED, OrderEvent.MODIFY_UNKNOWN, OrderEvent.CANCEL_UNKNOWN}
+)
+"""With these a worker holds the command no more, though nothing is decided yet."""
+
 _FOUND = {
     CommandKind.MODIFY: frozenset(
         {OrderEvent.MODIFIED, OrderEvent.RAISED, OrderEvent.LOWERED, OrderEvent.MODIFY_REFUSED}
@@ -39,8 +44,8 @@ class Recoveries:
     found: list[float] = field(default_factory=list)
     absent: list[float] = field(default_factory=list)
     never: int = 0
-    slowest: tuple[float, UUID | None] = (0.0, None)
-    """The longest time, and the order whose command took it."""
+    slowest: dict[bool, tuple[float, UUID]] = field(default_factory=dict)
+    """The longest time of those found (False) and absent (True), and the order whose command took it."""
 
 
 def recoveries(histories: Histories, incidents: Iterable[Incident]) -> Recoveries:
@@ -53,8 +58,7 @@ def recoveries(histories: Histories, incidents: Iterable[Incident]) -> Recoverie
     for order_id, events in histories.items():
         for index, happened in enumerate(events):
             if happened.event in _CLAIMS:
-                took_s = _measure(result, events[index:], harmed.get(_pid(happened.actor), ()))
-                result.slowest = max(result.slowest, (took_s, order_id), key=lambda slow: slow[0])
+                _measure(result, order_id, events[index:], harmed.get(_pid(happened.actor), ()))
     return result
 
 
@@ -65,24 +69,29 @@ def p99(seconds: Sequence[float]) -> float | None:
     return round(sorted(seconds)[math.ceil(PERCENTILE * len(seconds)) - 1], 2)
 
 
-def _measure(result: Recoveries, events: Sequence[Happened], harmed_at: Sequence[datetime]) -> float:
-    """Count the command that the first event claimed, if its worker was harmed between claim and decision.
-
-    Returns how long the decision took, in seconds; 0 where there is nothing to count.
-    """
+def _measure(result: Recoveries, order_id: UUID, events: Sequence[Happened], harmed_at: Sequence[datetime]) -> None:
+    """Count the command that the first event claimed, if its worker was harmed while it held it."""
     claimed = events[0]
     kind = _CLAIMS[claimed.event]
-    decided = next(((one, absent) for one in events[1:] if (absent := _decides(kind, one)) is not None), None)
-    until = decided[0].at if decided else datetime.max.replace(tzinfo=claimed.at.tzinfo)
-    harm = next((at for at in harmed_at if claimed.at <= at < until), None)
+    decided: tuple[Happened, bool] | None = None
+    given_up: datetime | None = None
+    for happened in events[1:]:
+        if given_up is None and happened.event in _GIVEN_UP:
+            given_up = happened.at
+        if (absent := _decides(kind, happened)) is not None:
+            decided = happened, absent
+            break
+    held_until = given_up or (decided[0].at if decided else None)
+    harm = next((at for at in harmed_at if claimed.at <= at and (held_until is None or at < held_until)), None)
     if harm is None:
-        return 0.0
+        return
     if decided is None:
         result.never += 1
-        return 0.0
-    took_s = (until - harm).total_seconds()
-    (result.absent if decided[1] else result.found).append(took_s)
-    return took_s
+        return
+    took_s, absent = (decided[0].at - harm).total_seconds(), decided[1]
+    (result.absent if absent else result.found).append(took_s)
+    if took_s > result.slowest.get(absent, (0.0, order_id))[0]:
+        result.slowest[absent] = took_s, order_id
 
 
 def _decides(kind: CommandKind, happened: Happened) -> bool | None:

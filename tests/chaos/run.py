@@ -154,10 +154,9 @@ async def run_chaos(orders: int, *, seed: int, tag_mode: str = "book", settings:
             system.keep_logs = True
             findings.append(f"the logs are kept in {system.folder}")
         recovered = recoveries(histories, run.supervisor.incidents)
-        slowest_s, order_id = recovered.slowest
-        if order_id is not None:
-            say(f"the slowest recovery, {slowest_s:.1f} s:")
-            say("\n".join(f"  {happened}" for happened in histories[order_id]))
+        for slowest_s, order_id in recovered.slowest.values():
+            told = "\n".join(f"  {happened}" for happened in histories[order_id])
+            say(f"the slowest recovery, {slowest_s:.1f} s:\n{told}")
     figures = _figures(run, clients, verdict, recovered)
     head: dict[str, Figure] = {"suite": "orders", "orders": orders, "seed": seed, "tag_mode": tag_mode}
     return Outcome(

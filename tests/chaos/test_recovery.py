@@ -43,6 +43,7 @@ def measured(rows: list[Row], *, at_s: float, role: str = "worker", pid: int = 7
         ([*DIED, (E.FULL_FILL, S.COMPLETE, 9)], 1.5, [7.5], [], 0),
         ([*DIED, (E.PROVEN_ABSENT, S.PENDING, 21.5)], 1.5, [], [20.0], 0),
         (DIED, 1.5, [], [], 1),
+        ([*DIED, (E.ACCEPTED, S.PLACED, 12)], 9.0, [], [], 0),
         (RESTING, 1.5, [0.5], [], 0),
         (RESTING, 0.5, [], [], 0),
         (RESTING, 2.5, [], [], 0),
