@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -23,13 +24,17 @@ TAG_MODES = ("book", "details", "none")
 RESTING: dict[str, Any] = {"order_type": OrderType.LIMIT, "price": Decimal("180.00")}
 
 
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settler, "ARRIVAL_MARGIN_S", 0.5 - READ_AND_TCP_S)
+    monkeypatch.setattr(account_watch, "CATCH_UP_EVERY_S", 0.5)
+
+
 @pytest.fixture
 async def settling(
     database_url: str, redis_url: str, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Desk]:
     """A desk with keeper and worker whose claims die soon, and past whose claims nothing arrives any more soon."""
-    monkeypatch.setattr(settler, "ARRIVAL_MARGIN_S", 0.5 - READ_AND_TCP_S)
-    monkeypatch.setattr(account_watch, "CATCH_UP_EVERY_S", 0.5)
+    quick(monkeypatch)
     settings = {"lease_ttl_s": 1.0, "send_window_s": 1.0, "claim_margin_s": 0.2}
     async with desk(database_url, redis_url, exchange_port=market.port, **settings) as made:
         await made.set_market_time(made.base.clock.now(), step=2)
@@ -313,3 +318,72 @@ async def test_an_unknown_order_is_told_of_and_told_no_more_when_it_is_settled(s
     for twin in twins:
         await until_status(settling, twin.order_id, "PLACED")
     await eventually(lambda: told("CRITICAL", 0), timeout_s=15)
+
+
+async def test_restart_in_every_state(trading: Desk, market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever state an order was in when all stopped: what starts next finds it at the broker, or sends it once."""
+    quick(monkeypatch)
+    config = trading.base.config
+    async with running(keeper.run, config):
+        await until_logged_in(trading)
+    orders = {
+        (status, reached): await left_behind(trading, status, reached=reached)
+        for status in ("PENDING", "SUBMITTING", "UNKNOWN", "PLACED", "PARTIALLY_FILLED")
+        for reached in (False, True)
+        if reached or status not in ("PLACED", "PARTIALLY_FILLED")
+    }
+    async with running(keeper.run, config), running(worker.run, config):
+        for how, order_id in orders.items():
+            await until_status(trading, order_id, "PLACED", "PARTIALLY_FILLED")
+            order = await trading.order(order_id)
+            held = [row["order_id"] for row in await at_exchange(trading, market) if row["tag"] == order.tag]
+            assert held == [order.broker_order_id], how
+
+
+async def left_behind(desk: Desk, status: str, *, reached: bool) -> UUID | None:
+    """Store an order as processes that were killed leave it; `reached`: it rests at the broker."""
+    quantity = 10 + len(await desk.rows("SELECT 1 FROM orders"))
+    answer = await desk.place(**RESTING, quantity=quantity)
+    order = await desk.order(answer.order_id)
+    broker_id = await by_hand(desk, quantity=quantity, tag=order.tag) if reached else None
+    is_open = status in ("PENDING", "SUBMITTING", "UNKNOWN")
+    await desk.execute(
+        "UPDATE orders SET status = :status, claimed_at = now(), broker_order_id = :broker_id WHERE id = :id",
+        id=order.id,
+        status=status,
+        broker_id=None if is_open else broker_id,
+    )
+    await desk.execute(
+        "UPDATE order_commands SET state = :state, attempt = 1, send_by = now(), claimed_at = now() "
+        "WHERE order_id = :id",
+        id=order.id,
+        state=status if is_open else "DONE",
+    )
+    return order.id
+
+
+async def test_what_a_killed_worker_held_is_settled_in_time_at_production_settings(
+    trading: Desk, market: Market
+) -> None:
+    config = trading.base.config.model_copy(update={"lease_ttl_s": 5.0})
+    clock = trading.base.clock
+    async with running(keeper.run, config), running(worker.run, config):
+        await until_logged_in(trading)
+        found, absent = await held_by_a_killed_worker(trading), await held_by_a_killed_worker(trading)
+        killed_at = clock.monotonic()
+        await by_hand(trading, tag=(await trading.order(found)).tag)
+        await until_status(trading, found, "PLACED")
+        assert clock.monotonic() - killed_at < 10
+        await until_status(trading, absent, "PLACED")
+        assert clock.monotonic() - killed_at < 30
+    assert len(await at_exchange(trading, market)) == 2
+
+
+async def held_by_a_killed_worker(desk: Desk) -> UUID | None:
+    """Save an order and claim it as a worker does that is killed before anybody else can."""
+    answer = await desk.place(**RESTING)
+    command = await desk.command(answer.order_id)
+    async with desk.uow.statement() as tx:
+        claim = await tx.commands.claim(command["id"], worker="killed", window_s=5.0, rung_at=None)
+    assert claim is not None, "the sweep gives a new order's bell two seconds"
+    return answer.order_id
