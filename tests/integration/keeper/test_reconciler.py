@@ -20,6 +20,7 @@ from app.services.reconciliation_reports import ReconciliationReports
 from tests.harness.desk import Desk, running
 from tests.harness.market import Market
 from tests.harness.queue import eventually
+from tests.integration.keeper.test_settling import by_hand, until_stored
 from tests.integration.keeper.test_watches import until_logged_in, until_status
 
 QUICK = Rhythm(
@@ -240,3 +241,22 @@ async def test_an_order_that_is_open_here_and_unknown_to_the_broker_is_a_mismatc
         {"kind": "ORDER", "subject": f"order {order_id}", "ours": "open", "theirs": "not listed"}
     ]
     assert "ORDER_MISMATCH" in await open_alerts(roles)
+
+
+async def test_an_order_made_by_hand_is_a_difference_only_until_it_is_imported(roles: Desk, market: Market) -> None:
+    await until_verdict(roles, "MATCH")
+    account = await roles.account_named()
+    broker_order_id = await by_hand(roles)
+    market.print_price("179.90")
+    await until_stored(roles, broker_order_id)
+
+    async def counted() -> bool:
+        return [row["quantity"] for row in await roles.rows("SELECT quantity FROM positions")] == [10]
+
+    await eventually(counted, timeout_s=30)
+    await ReconciliationReports(uow=roles.uow).request(account, actor="user:test")
+    report = await until_verdict(roles, "MATCH", cause="REQUEST")
+    assert report["counts"]["positions"] == 1
+    assert "MISMATCH" not in (await blocks(roles)).get("paper", [])
+    here, there = await cash_here_and_there(roles, market, account)
+    assert here == there != 1_000_000
