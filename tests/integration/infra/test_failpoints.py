@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from app.brokers.http import HttpChannel, Reply
+from app.infra.clock import SystemClock
+from app.infra.failpoints import arm
+from tests.harness.angelone import quick_record
 from tests.harness.broker_server import broker_server, http_reply
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
@@ -133,3 +138,24 @@ async def test_after_send_comes_when_the_whole_order_has_left_and_never_for_a_re
     assert process.returncode == -signal.SIGKILL, err
     assert "Reply(status=200" in out
     assert "answered" not in out
+
+
+@pytest.mark.parametrize("seconds_left", [5.0, None])
+async def test_a_point_that_never_fires_leaves_requests_as_they_are(seconds_left: float | None) -> None:
+    arm({"SAUDA_FAILPOINTS": "worker.after_send=kill@0"})
+    clock = SystemClock()
+    channel = HttpChannel(timeouts=quick_record().timeouts, clock=clock)
+    try:
+        async with broker_server(lambda server: server.always(http_reply(b"{}"))) as server:
+            reply = await channel.exchange(
+                "POST",
+                httpx.URL(server.url),
+                httpx.Headers(),
+                content=b"x",
+                max_bytes=100,
+                deadline=None if seconds_left is None else clock.monotonic() + seconds_left,
+            )
+            assert isinstance(reply, Reply)
+    finally:
+        arm({})
+        await channel.close()
