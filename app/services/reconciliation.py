@@ -11,7 +11,7 @@ from app.brokers.guarded import GuardedBroker
 from app.core.accounts import Account, AccountMode
 from app.core.balances import Opening
 from app.core.errors import BrokerUnreadable, SessionDead
-from app.core.ports import BrokerPosition, BrokerSession, BrokerTrade, Clock, Funds
+from app.core.ports import BrokerPosition, BrokerSession, BrokerTrade, Clock, Funds, OrderBook
 from app.core.reconciliations import (
     BrokersBooks,
     Comparison,
@@ -93,14 +93,17 @@ class Reconciliation:
         before = await self._ours()
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
-                missing = await self._missing_orders(guarded, session, before) if with_orders else []
+                book = OrderBook()
+                missing: list[Difference] = []
+                if with_orders:
+                    book, missing = await self._book_and_missing(guarded, session, before)
                 moment = await self._ours() if with_orders else before
                 positions, funds = await _positions_and_funds(guarded, session)
                 after = await self._ours()
                 comparison = compare(moment.books, _brokers_books(positions, funds), after.books)
                 unrecorded: set[Symbol] = set()
                 if comparison.differences:
-                    unrecorded = await self._unrecorded(guarded, session, after)
+                    unrecorded = await self._unrecorded(guarded, session, book, after)
         except TimeoutError as error:
             raise BrokerUnreadable(f"reading took longer than {LOOK_TIMEOUT_S:.0f} s") from error
         seen = [*comparison.differences, *missing]
@@ -125,18 +128,18 @@ class Reconciliation:
                 self._account.id, broker=self._account.broker, mode=self._account.mode
             )
 
-    async def _missing_orders(
+    async def _book_and_missing(
         self, guarded: GuardedBroker, session: BrokerSession, before: OurMoment
-    ) -> list[Difference]:
-        """Return the orders that were open here before and after the book was read, and are not in it."""
+    ) -> tuple[OrderBook, list[Difference]]:
+        """Return the order book, and the orders that were open here before and after it was read, and are not in it."""
         first = await self._open_orders(before)
         await guarded.wait_for_budget(EndpointGroup.BOOKS)
         book = await guarded.broker.order_book(session)
         listed = {row.broker_order_id for row in book} | {row.broker_order_id for row in book.strange}
         if first.keys() <= listed:
-            return []
+            return book, []
         still = await self._open_orders(before)
-        return [
+        return book, [
             Difference(kind=DifferenceKind.ORDER, subject=f"order {still[broker_id]}", ours="open", theirs="not listed")
             for broker_id in sorted(first.keys() & still.keys() - listed)
         ]
@@ -147,15 +150,27 @@ class Reconciliation:
         async with self._uow.statement() as tx:
             return await tx.reconciliations.open_at_broker(self._account.id, day=moment.trading_day, age_s=BOOK_LAG_S)
 
-    async def _unrecorded(self, guarded: GuardedBroker, session: BrokerSession, moment: OurMoment) -> set[Symbol]:
-        """Return the symbols in which the broker's trade book holds a trade that ours does not."""
+    async def _unrecorded(
+        self, guarded: GuardedBroker, session: BrokerSession, book: OrderBook, moment: OurMoment
+    ) -> set[Symbol]:
+        """Return the symbols of which the broker's books tell of trades that ours do not have yet.
+
+        Both books are asked: where the trade book lags, the order book shows more filled than we know of.
+        """
         if moment.trading_day is None:
             return set()
         await guarded.wait_for_budget(EndpointGroup.BOOKS)
         trades = await guarded.broker.trade_book(session)
+        filled = {row.broker_order_id: row for row in book if row.filled_quantity}
         async with self._uow.statement() as tx:
             known = await tx.reconciliations.known_trades(self._account.id, day=moment.trading_day)
-        return {Symbol(trade.exchange, trade.trading_symbol) for trade in trades if _trade_key(trade) not in known}
+            orders = await tx.orders.peek_by_broker_id(self._account.id, list(filled))
+        ours = {order.broker_order_id: order.filled_quantity for order in orders}
+        return {Symbol(trade.exchange, trade.trading_symbol) for trade in trades if _trade_key(trade) not in known} | {
+            Symbol(row.exchange, row.trading_symbol)
+            for broker_id, row in filled.items()
+            if row.filled_quantity > ours.get(broker_id, 0)
+        }
 
     async def _store_reading(
         self,

@@ -12,8 +12,8 @@ import pytest
 from app.core.accounts import Account, AccountMode
 from app.core.errors import BrokerUnreadable, SessionDead
 from app.core.instruments import Exchange
-from app.core.orders import Product
-from app.core.ports import BrokerPosition, BrokerSession, Funds
+from app.core.orders import Product, Side
+from app.core.ports import BrokerOrder, BrokerOrderState, BrokerPosition, BrokerSession, Funds, OrderBook
 from app.infra.fee_schedules import load_fee_schedules
 from app.keeper.account_reconciler import AccountReconciler, Rhythm
 from app.services import reconciliation
@@ -35,6 +35,23 @@ def held(quantity: int, *, product: Product = Product.MIS) -> BrokerPosition:
         product=product,
         net_quantity=quantity,
         average_price=Decimal(180),
+    )
+
+
+def a_row(broker_order_id: str, *, filled: int) -> BrokerOrder:
+    return BrokerOrder(
+        broker_order_id=broker_order_id,
+        broker_unique_id=None,
+        tag=None,
+        exchange=Exchange.NSE,
+        trading_symbol="YESBANK-EQ",
+        side=Side.BUY,
+        quantity=10,
+        filled_quantity=filled,
+        average_price=Decimal(180),
+        state=BrokerOrderState.COMPLETE,
+        raw_status="complete",
+        text="",
     )
 
 
@@ -136,6 +153,10 @@ async def test_a_trade_that_is_in_the_brokers_book_and_not_yet_in_ours_explains_
     books.positions = [held(10)]
     floor.broker.trades = [a_trade("B1", "1", 10)]
     look = await (await a_reconciliation(floor)).look(with_orders=False)
+    assert (look.differences, look.suspected) == ((), 1)
+    # The order book tells of it too, where the trade book lags.
+    floor.broker.trades, floor.broker.book = [], OrderBook([a_row("B1", filled=10)])
+    look = await (await a_reconciliation(floor)).look(with_orders=True)
     assert (look.differences, look.suspected) == ((), 1)
     monkeypatch.setattr(reconciliation, "EXPLAINED_FOR_S", 0.0)
     look = await (await a_reconciliation(floor)).look(with_orders=False)
