@@ -9,8 +9,10 @@ import pytest
 
 from app.core.orders import OrderType, Side
 from app.core.outcomes import Accepted, Ambiguous, NotSent, PlaceOutcome, Refused, Throttled
+from app.infra.ids import new_id
 from app.keeper.dead_claims import DeadClaims
 from app.keeper.order_changes import OrderChanges
+from app.repositories.commands import Claim
 from app.repositories.unit_of_work import Transaction
 from app.services.order_executor import Later
 from tests.harness.queue import eventually
@@ -269,6 +271,41 @@ async def test_a_cancel_waits_for_the_modify_that_is_on_its_way(floor: Floor) ->
     await running
     assert await floor.run_change(order_id, "CANCEL") is None
     assert len(floor.broker.cancelled) == 1
+
+
+BLOCKED = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+async def test_a_claim_that_waited_while_the_other_command_was_claimed_gets_nothing(floor: Floor) -> None:
+    order_id = await resting(floor)
+    await floor.desk.modify(order_id, price=Decimal("182.40"))
+    modify = await floor.change(order_id, "MODIFY")
+    await floor.desk.execute(
+        "INSERT INTO order_commands (id, order_id, account_id, kind, state, urgency, band, attempt, ring_after) "
+        "SELECT gen_random_uuid(), order_id, account_id, 'CANCEL', 'PENDING', 'HIGH', 1, 0, now() "
+        "FROM order_commands WHERE id = :id",
+        id=modify["id"],
+    )
+    cancel = await floor.change(order_id, "CANCEL")
+
+    async def claim_cancel() -> Claim | None:
+        async with floor.desk.uow.statement() as tx:
+            return await tx.commands.claim_change(cancel["id"], worker="w2", window_s=5.0)
+
+    async def blocked() -> bool:
+        return (await floor.desk.rows(BLOCKED))[0]["n"] > 0
+
+    async with floor.desk.uow.transaction() as tx:
+        assert await tx.commands.claim_change(modify["id"], worker="w1", window_s=5.0)
+        waiting = asyncio.create_task(claim_cancel())
+        await eventually(blocked)
+    assert await waiting is None
+    assert await floor.change_state(order_id, "CANCEL") == ("PENDING", 0)
+
+
+async def test_a_bell_of_a_command_that_is_not_there_does_nothing(floor: Floor) -> None:
+    account = await floor.desk.account_named()
+    assert await floor.executor.run(command_id=new_id(), account_id=account.id, rung_at=None) is None
 
 
 async def test_a_change_rung_twice_is_sent_once(floor: Floor) -> None:
