@@ -69,13 +69,24 @@ def gathered(folder: Path, gauges: Gauges) -> bytes:
         gauge = Gauge(name, text, [label], registry=registry)
         for value, figure in by_value.items():
             gauge.labels(value).set(figure)
-    return generate_latest(registry)
+    try:
+        return generate_latest(registry)
+    except FileNotFoundError:  # a process that starts removed an old file after it was listed
+        return generate_latest(registry)
 
 
 def _forget_old(folder: Path, *, own: str) -> None:
-    """Remove what an earlier process of this name left, and what has not been written for a day."""
+    """Remove what an earlier process of this name left, and what nobody has written for a day."""
     now = time.time()
     for file in folder.glob("*.db"):
         with suppress(FileNotFoundError):
-            if file.stem.split("_", 1)[-1] == own or now - file.stat().st_mtime > KEEP_DEAD_S:
+            name = file.stem.split("_", 1)[-1]
+            is_old = now - file.stat().st_mtime > KEEP_DEAD_S and not _is_running(name)
+            if name == own or is_old:
                 file.unlink()
+
+
+def _is_running(name: str) -> bool:
+    # A standby counts nothing for days.
+    number = name.rpartition("-")[-1]
+    return number.isdigit() and Path(f"/proc/{number}").exists()

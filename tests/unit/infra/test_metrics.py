@@ -51,6 +51,12 @@ def test_counts_of_processes_that_ended_long_ago_go_and_younger_ones_stay(tmp_pa
     os.utime(old, (long_ago, long_ago))
     count(tmp_path, "feed", 4)
     assert not old.exists()
+    running = tmp_path / f"counter_standby-{os.getpid()}.db"
+    running.touch()
+    os.utime(running, (long_ago, long_ago))
+    count(tmp_path, "feed", 0)
+    assert running.exists()
+    running.unlink()
     assert total(tmp_path) == ["7.0"]
 
 
