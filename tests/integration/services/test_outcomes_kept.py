@@ -62,7 +62,7 @@ async def test_a_write_that_was_not_sent_stays_so_where_the_dead_session_cannot_
 async def test_after_a_slow_claim_a_permit_that_cannot_be_had_means_not_sent(
     floor: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.brokers.guarded.PERMIT_VALID_S", -1.0)
+    monkeypatch.setattr("app.brokers.sending.PERMIT_VALID_S", -1.0)
     floor.permits.waits_s = [0.0, RuntimeError("nobody expected this")]
     answer = await floor.desk.place()
     assert isinstance(await floor.run(answer), Later)
