@@ -20,7 +20,7 @@ class SentWrite(NamedTuple):
 # Of a command that was tried several times only the last claim has its time here; the others were not sent, or
 # were turned away unread by the broker's own limits.
 _WITHIN = text(f"""
-SELECT id::text || ':' || attempt, EXTRACT(EPOCH FROM clock_timestamp() - claimed_at)::float8
+SELECT id::text || ':' || attempt, GREATEST(EXTRACT(EPOCH FROM clock_timestamp() - claimed_at), 0)::float8
 FROM order_commands
 WHERE account_id = :account_id AND claimed_at > clock_timestamp() - make_interval(secs => :within_s)
 ORDER BY claimed_at DESC LIMIT {ROWS_MAX}
@@ -36,4 +36,4 @@ class SentWriteRepository:
     async def within(self, account_id: UUID, within_s: float) -> list[SentWrite]:
         """Return the account's writes of the last so many seconds, newest first."""
         rows = await self._connection.execute(_WITHIN, {"account_id": account_id, "within_s": within_s})
-        return [SentWrite(row[0], max(0.0, row[1])) for row in rows]
+        return [SentWrite(*row) for row in rows]
