@@ -63,12 +63,12 @@ class Plan:
 
 
 def make_plan(orders: int, *, long_stop_s: float) -> Plan:
-    """Return how much is broken during so many orders: twelve kills, three freezes and a wipe at the very least."""
-    kills, stops = max(12, orders // 55), max(3, orders // 200)
+    """Return how much is broken during so many orders: twelve kills, three freezes and two wipes from eighty on."""
+    kills, stops = max(min(12, orders // 6), orders // 55), max(min(3, orders // 20), orders // 200)
     return Plan(
         kills=kills,
         stops=stops,
-        wipes=max(2, orders // 800),
+        wipes=max(min(2, orders // 40), orders // 800),
         redis_restarts=max(1, orders // 2500),
         redis_pauses=max(1, orders // 2500),
         pg_restarts=max(1, orders // 1500),
