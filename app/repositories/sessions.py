@@ -70,8 +70,8 @@ _UNREACHABLE = text("""
 UPDATE broker_sessions SET last_error = :error,
   next_login_at = clock_timestamp() + make_interval(secs => CAST(:wait_s AS double precision))
 WHERE account_id = :account_id
-RETURNING extract(epoch FROM clock_timestamp()
-  - CASE WHEN state = 'LOGGED_IN' THEN expires_at ELSE updated_at END) AS without_s
+RETURNING CAST(extract(epoch FROM clock_timestamp()
+  - CASE WHEN state = 'LOGGED_IN' THEN expires_at ELSE updated_at END) AS double precision) AS without_s
 """)
 _EXPIRED = text("""
 UPDATE broker_sessions SET state = 'EXPIRED', updated_at = clock_timestamp()
@@ -121,7 +121,8 @@ class SessionRepository:
     async def save_unreachable(self, account_id: UUID, *, error: str, wait_s: float) -> float:
         """Store that no login could be tried; returns for how many seconds the account has had no session."""
         params = {"account_id": account_id, "error": error, "wait_s": wait_s}
-        return float((await self._connection.execute(_UNREACHABLE, params)).scalar() or 0.0)
+        without_s: float | None = (await self._connection.execute(_UNREACHABLE, params)).scalar()
+        return without_s or 0
 
     async def mark_expired(self, account_id: UUID, *, version: int) -> None:
         """Store that the broker called this login over; a report about an older login changes nothing."""

@@ -32,6 +32,7 @@ ALERT_AFTER_S = 30.0
 UNREACHABLE_BASE_S = 0.2
 UNREACHABLE_CAP_S = 5.0
 TOTP_STEP_S = 30
+TOTP_MARGIN_S = 1.0
 ERROR_LENGTH_MAX = 300
 
 Connect = Callable[[], Awaitable[Broker]]
@@ -155,7 +156,7 @@ class BrokerSessions:
         if error.configuration:
             return wait_s
         # Perhaps only the one-time code was too old or used up: the next one is another.
-        return max(wait_s, TOTP_STEP_S - self._clock.now().timestamp() % TOTP_STEP_S + 1.0)
+        return max(wait_s, TOTP_STEP_S - self._clock.now().timestamp() % TOTP_STEP_S + TOTP_MARGIN_S)
 
     def _session_of(self, stored: StoredSession) -> BrokerSession | None:
         """Return the stored session, None where its hour has come."""
