@@ -293,7 +293,7 @@ async def test_a_claim_that_waited_while_the_other_command_was_claimed_gets_noth
             return await tx.commands.claim_change(cancel["id"], worker="w2", window_s=5.0)
 
     async def blocked() -> bool:
-        return (await floor.desk.rows(BLOCKED))[0]["n"] > 0
+        return bool((await floor.desk.rows(BLOCKED))[0]["n"])
 
     async with floor.desk.uow.transaction() as tx:
         assert await tx.commands.claim_change(modify["id"], worker="w1", window_s=5.0)
@@ -325,7 +325,8 @@ async def test_a_change_of_an_order_that_is_over_is_dropped_unsent(floor: Floor,
     assert await floor.run_change(order_id, kind) is None
     assert await floor.change_state(order_id, kind) == ("DONE", 0)
     assert (await floor.desk.events(order_id))[-1] == f"{kind}_DROPPED"
-    assert floor.broker.cancelled == floor.broker.modified == []
+    assert not floor.broker.cancelled
+    assert not floor.broker.modified
 
 
 async def test_a_raise_of_which_nobody_knows_outlives_the_last_fill_of_the_old_quantity(floor: Floor) -> None:
