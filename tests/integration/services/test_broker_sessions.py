@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from app.bootstrap.trading import write_governor
 from app.core.accounts import SessionState
 from app.core.errors import BrokerUnreadable, LoginRefused, PaperGuardError
 from app.core.ports import Broker, BrokerSession
@@ -16,7 +17,7 @@ from app.services import broker_sessions
 from app.services.broker_pool import BrokerPool, UnknownAccount
 from app.services.broker_sessions import BrokerSessions, Connect
 from tests.harness.desk import Desk
-from tests.integration.services.conftest import Permits, ScriptedBroker, a_session, wrong_pin
+from tests.integration.services.conftest import ScriptedBroker, a_session, wrong_pin
 
 
 def sessions(desk: Desk) -> BrokerSessions:
@@ -273,7 +274,7 @@ async def test_the_pool_makes_one_client_an_account_and_none_for_strangers(plain
         uow=plain_desk.uow,
         vault=plain_desk.base.vault,
         tokens=sessions(plain_desk),
-        permits=Permits(),
+        governor=write_governor(plain_desk.base),
         clock=plain_desk.base.clock,
         paper_url="http://127.0.0.1:1",
     )
