@@ -35,10 +35,11 @@ async def test_a_bell_holds_ids_and_never_contents_as_json(redis: ArqRedis) -> N
     assert before <= rung_ms == enqueued_ms <= epoch_ms(datetime.now(UTC))
     assert (name, list(args)) == ("execute_command", [])
     assert kwargs == {
-        "v": 1,
+        "v": 2,
         "command_id": str(bell.command_id),
         "account_id": str(bell.account_id),
         "urgency": "STOP_LOSS",
+        "exchange": "NSE",
     }
     assert 23 * 3600 < await redis.ttl(job_key_prefix + str(bell.command_id)) <= 24 * 3600
     assert await redis.zscore("orders:priority", str(bell.command_id)) == rank(bell.urgency, bell.enqueued_at)
