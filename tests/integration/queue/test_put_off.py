@@ -80,7 +80,7 @@ async def test_five_thousand_that_wait_do_not_delay_another_account(
         await eventually(lambda: all(took < 10 for took in jobs.quick.values()))
         again = (jobs.asked - asked) / (time.monotonic() - started)
     took = sorted(jobs.quick.values())
-    # With nobody waiting it takes a millisecond or two; the rest is room for a loaded machine.
-    assert took[50] < 0.02, took[50]
-    assert took[95] < 0.2, took[95]
+    # On a quiet machine two and eight milliseconds; behind all that wait it would be seconds.
+    assert took[50] < 0.1, took[50]
+    assert took[95] < 1.0, took[95]
     assert again < 120, again
