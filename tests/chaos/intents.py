@@ -22,6 +22,9 @@ _TICK = Decimal("0.05")
 CANCELLED, MODIFIED, EXITS, WITH_DEADLINE = 0.15, 0.10, 0.08, 0.08
 """Shares of the orders. Exits are refused where there is nothing to reduce, which is an answer like others."""
 
+ROUND, ROUND_QUANTITIES = 0.4, (10, 25, 50)
+"""People like round numbers, so that orders are alike: without tags nobody can tell them apart."""
+
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 6.0
 AT_ONCE, SOON, LATER = (0.0, 0.0), (0.1, 1.5), (2.0, 8.0)
 TWICE = 0.3
@@ -92,7 +95,7 @@ def _body(chance: random.Random, accounts: Sequence[str]) -> Body:
         "account": chance.choice(accounts),
         "instrument": traded.key,
         "side": side,
-        "quantity": chance.randint(1, 50),
+        "quantity": chance.choice(ROUND_QUANTITIES) if chance.random() < ROUND else chance.randint(1, 50),
         "product": chance.choice(("MIS", "CNC")),
         "urgency": chance.choices(_URGENCIES, _URGENCY_WEIGHTS)[0],
         "purpose": "EXIT" if chance.random() < EXITS else "ENTRY",

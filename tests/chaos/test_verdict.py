@@ -13,6 +13,9 @@ from tests.chaos.verdict import COUNTS, Verdict, judge
 
 HELD = Held("a", "11915", "MIS")
 TERMS = Terms("LIMIT", 5, Decimal("182.65"), Decimal(0))
+STOP = Terms("SL-M", 5, Decimal(0), Decimal(180))
+"""For all that a book tells, a limit order could be this one, triggered."""
+
 ROW = LedgerOrder(
     order_id="1",
     tag="T",
@@ -126,6 +129,8 @@ def test_every_violation_is_counted_under_its_name(
         ([UNKNOWN, OTHER_UNKNOWN], [WORKING_ROW], 1),
         ([UNKNOWN, OTHER_UNKNOWN], [WORKING_ROW, OTHER_ROW], 1),
         ([UNKNOWN], [WORKING_ROW, OTHER_ROW], 1),
+        ([UNKNOWN, replace(OTHER_UNKNOWN, terms=STOP)], [WORKING_ROW], 1),
+        ([UNKNOWN, replace(OTHER_UNKNOWN, terms=TERMS._replace(price=Decimal(180)))], [WORKING_ROW], 0),
         ([UNKNOWN], [WORKING_ROW], 0),
         ([UNKNOWN, OTHER_UNKNOWN], [], 0),
         ([UNKNOWN, replace(OTHER_UNKNOWN, side=Side.SELL)], [WORKING_ROW], 0),

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from app.core.orders import TERMINAL_STATUSES, OrderStatus
+from app.core.attribution import SHOWN_AS
+from app.core.orders import TERMINAL_STATUSES, OrderStatus, OrderType
 from tests.chaos.evidence import Evidence, Held, LedgerOrder, OurOrder, Trade
 
 WORKING = frozenset({"open pending", "open", "trigger pending"})
@@ -138,7 +139,15 @@ def nobody_can_settle(order: OurOrder, evidence: Evidence) -> bool:
 
 
 def _fits(order: OurOrder, row: LedgerOrder) -> bool:
-    return (order.held, order.side, order.terms) == (row.held, row.side, row.terms)
+    """Whether the row could be the order's, for all that a broker's book says of it: a stop may show as a limit."""
+    wanted, shown = order.terms, row.terms
+    kind = OrderType(wanted.order_type)
+    return (
+        (order.held, order.side, wanted.quantity) == (row.held, row.side, shown.quantity)
+        and OrderType(shown.order_type) in SHOWN_AS[kind]
+        and (not kind.has_limit_price or shown.price in (0, wanted.price))
+        and (not kind.has_trigger or shown.trigger_price in (0, wanted.trigger_price))
+    )
 
 
 def _judge_trades(verdict: Verdict, evidence: Evidence, unheard: set[str]) -> None:
