@@ -14,7 +14,7 @@ _TEXT: dict[int | str, dict[str, object]] = {
 }
 
 
-@router.get("", response_class=Response, responses=_TEXT | documented(401, 503))
+@router.get("", response_class=Response, responses=_TEXT | documented(401, 422, 503))
 async def get_metrics(caller: CurrentCaller, services: Services) -> Response:
     """Return counts since each process began, and gauges of this moment."""
     gauges = await services.scrape.gauges()

@@ -115,7 +115,7 @@ class PositionOut(BaseModel):
     last_price: Rupees | None = Field(description="null where it is not known or older than the market")
     realized_pnl: Rupees = Field(description="Before fees")
     unrealized_pnl: Unrealized
-    unrealized_doubt: Doubt
+    unrealized_doubt: Doubt = None
     fees: Rupees
     buy_quantity: int
     sell_quantity: int

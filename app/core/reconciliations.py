@@ -1,7 +1,7 @@
 """Reconciliations: our books beside the broker's, and what was found. Nothing here corrects anything."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -140,7 +140,6 @@ def money(amount: Decimal) -> str:
     return format(exact, f".{digits}f")
 
 
-@dataclass(slots=True, kw_only=True)
 class Suspicions:
     """Which differences were seen before, and since when: only what stays the same for a while counts.
 
@@ -148,9 +147,10 @@ class Suspicions:
     have not recorded yet may explain is given `explained_for_s`. Times are any clock's seconds that never step back.
     """
 
-    settles_after_s: float
-    explained_for_s: float
-    _since: dict[Difference, float] = field(default_factory=dict)
+    def __init__(self, *, settles_after_s: float, explained_for_s: float) -> None:
+        self._settles_after_s = settles_after_s
+        self._explained_for_s = explained_for_s
+        self._since: dict[Difference, float] = {}
 
     def confirm(
         self, seen: Collection[Difference], *, unrecorded: Collection[Symbol], now: float
@@ -160,7 +160,7 @@ class Suspicions:
         counted = []
         for one in seen:
             explained = bool(unrecorded) if one.symbol is None else one.symbol in unrecorded
-            wait_s = self.explained_for_s if explained else self.settles_after_s
+            wait_s = self._explained_for_s if explained else self._settles_after_s
             if now - self._since[one] >= wait_s:
                 counted.append(one)
         return counted, len(seen) - len(counted)

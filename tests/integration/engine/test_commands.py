@@ -60,7 +60,7 @@ def test_setting_up_twice_changes_nothing(env: dict[str, str]) -> None:
     assert "created" in first.stderr
     assert "created" not in second.stderr
     listed = sauda("account", "list", env=env)
-    assert listed.stdout.split() == ["paper", "PAPER", "ACTIVE", "LOGGED_OUT"]
+    assert listed.stdout.split() == ["paper", "PAPER", "ACTIVE", "LOGGED_OUT", "-"]
     admin = sauda("admin", "create", "--if-none", env=env)
     assert admin.stdout.startswith("user admin, password ")
     assert sauda("admin", "create", "--if-none", env=env).stdout == ""
