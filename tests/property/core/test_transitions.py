@@ -103,9 +103,7 @@ def test_unknown_is_left_only_on_evidence_or_by_a_person() -> None:
 
 
 def test_only_proof_that_nothing_was_sent_makes_an_order_sendable_again() -> None:
-    back = {
-        row.event for row in TRANSITIONS if row.to is OrderStatus.PENDING and row.status is not OrderStatus.PENDING
-    }
+    back = {row.event for row in TRANSITIONS if row.to is OrderStatus.PENDING and row.status is not OrderStatus.PENDING}
     assert back == {
         OrderEvent.NOT_SENT,
         OrderEvent.THROTTLED,
