@@ -57,6 +57,7 @@ class _Finding:
     verdict: ReconciliationVerdict
     differences: tuple[Difference, ...] = ()
     error: str | None = None
+    whole: bool = False
 
 
 class AccountReconciler:
@@ -82,6 +83,8 @@ class AccountReconciler:
         self._answering: list[ReconciliationCause] = []
         self._wake = asyncio.Event()
         self._last: tuple[object, ...] | None = None
+        self._standing: tuple[Difference, ...] = ()
+        self._all_was_seen = False
         self._unreadable_since: float | None = None
         self._suspecting_since: float | None = None
         self._book_at = 0.0
@@ -102,7 +105,7 @@ class AccountReconciler:
         started_at = self._clock.now()
         now = self._clock.monotonic()
         self._answering = sorted(self._due)
-        with_orders = bool(self._answering) or self._suspecting_since is not None or now >= self._book_at
+        with_orders = bool(self._answering) or self._wants_orders() or now >= self._book_at
         try:
             look = await self._reconciliation.look(with_orders=with_orders)
         except BrokerUnreadable as error:
@@ -111,6 +114,11 @@ class AccountReconciler:
         if with_orders:
             self._book_at = now + self._rhythm.book_every_s
         return await self._read(look)
+
+    def _wants_orders(self) -> bool:
+        suspecting = self._suspecting_since is not None
+        differ = any(one.kind is DifferenceKind.ORDER for one in self._standing)
+        return suspecting or differ or not self._all_was_seen
 
     async def _read(self, look: Look) -> float:
         rhythm = self._rhythm
@@ -121,17 +129,24 @@ class AccountReconciler:
                 return rhythm.suspect_every_s
         else:
             self._suspecting_since = None
-        verdict = ReconciliationVerdict.MISMATCH if look.differences else ReconciliationVerdict.MATCH
+        differences = self._with_standing(look)
+        verdict = ReconciliationVerdict.MISMATCH if differences else ReconciliationVerdict.MATCH
         await self._conclude(
-            _Finding(verdict=verdict, differences=look.differences),
+            _Finding(verdict=verdict, differences=differences, whole=look.whole),
             look.started_at,
             look.finished_at,
             dict(look.counts),
         )
         if look.suspected:
             return rhythm.suspect_every_s
-        trouble = any(self._blocks(one.kind) for one in look.differences)
+        trouble = any(self._blocks(one.kind) for one in differences)
         return rhythm.trouble_every_s if trouble else rhythm.look_every_s
+
+    def _with_standing(self, look: Look) -> tuple[Difference, ...]:
+        """Return what this look found, and what earlier ones found of which it says nothing: it is not over by that."""
+        found = {(one.kind, one.subject) for one in look.differences}
+        kept = [one for one in self._standing if (one.kind, one.subject) not in found and look.leaves_open(one)]
+        return (*look.differences, *kept)
 
     async def _cannot_read(self, error: str, started_at: datetime) -> float:
         now = self._clock.monotonic()
@@ -152,10 +167,13 @@ class AccountReconciler:
         causes = self._answering
         essence = self._essence(finding)
         is_news = essence != self._last
-        if not causes and not is_news:
+        # What an earlier keeper found stands until all of it was looked at once.
+        all_seen = self._all_was_seen or finding.whole
+        follows = is_news or all_seen is not self._all_was_seen
+        if not causes and not follows:
             return
         async with self._uow.fenced(self._lease) as tx:
-            for cause in causes or [ReconciliationCause.PERIODIC]:
+            for cause in causes or ([ReconciliationCause.PERIODIC] if is_news else []):
                 await tx.reconciliations.add(
                     Report(
                         id=new_id(),
@@ -170,14 +188,17 @@ class AccountReconciler:
                     )
                 )
             await tx.reconciliations.answered(self._account.id, causes, started_at=started_at)
-            if is_news:
-                await self._follow(tx, finding)
+            if follows:
+                await self._follow(tx, finding, lifts=all_seen)
         if is_news:
             log.info("reconciliation.verdict", account=self._account.name, verdict=finding.verdict.value)
         self._last = essence
+        self._all_was_seen = all_seen
+        if finding.verdict is not ReconciliationVerdict.UNREADABLE:
+            self._standing = finding.differences
         self._due.difference_update(causes)
 
-    async def _follow(self, tx: Transaction, finding: _Finding) -> None:
+    async def _follow(self, tx: Transaction, finding: _Finding, *, lifts: bool) -> None:
         if finding.verdict is ReconciliationVerdict.UNREADABLE:
             # What was found before stays as it is: not being able to read proves nothing.
             detail = f"the broker has been unreadable for more than {self._rhythm.unreadable_after_s:.0f} s"
@@ -190,12 +211,12 @@ class AccountReconciler:
             own = [one for one in finding.differences if one.kind is kind]
             if own:
                 await self._alert(tx, alert, severity if self._blocks(kind) else Severity.INFO, _told(own))
-            else:
+            elif lifts:
                 await tx.alerts.close(alert, self._account.name)
         blocking = [one for one in finding.differences if self._blocks(one.kind)]
         if blocking:
             await tx.blocks.set(self._account.id, BlockReason.MISMATCH, _told(blocking))
-        else:
+        elif lifts:
             await tx.blocks.lift(self._account.id, BlockReason.MISMATCH)
 
     def _essence(self, finding: _Finding) -> tuple[object, ...]:

@@ -24,6 +24,7 @@ from app.core.reconciliations import (
     Symbol,
 )
 from app.models import ReconciliationRow
+from app.repositories.transition_sql import TERMINAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,15 @@ WHERE account_id = :account_id AND status IN ('PLACED', 'PARTIALLY_FILLED') AND 
   AND trading_day = :day
   AND coalesce(acknowledged_at, saved_at) < clock_timestamp() - make_interval(secs => CAST(:age_s AS double precision))
 """)
+# What the day's end derived is over whatever a book of the day before says.
+_OVER_HERE = text(f"""
+SELECT o.id, o.status FROM orders o
+WHERE o.account_id = :account_id AND o.broker_order_id = ANY(CAST(:broker_order_ids AS text[]))
+  AND o.status IN ({TERMINAL})
+  AND o.done_at < CAST(:at AS timestamptz) - make_interval(secs => CAST(:age_s AS double precision))
+  AND NOT EXISTS (SELECT 1 FROM order_events e WHERE e.order_id = o.id AND e.event = 'DAY_ENDED')
+ORDER BY o.id
+""")
 _KNOWN_TRADES = text("""
 SELECT exchange, broker_order_id, trade_id FROM fills
 WHERE account_id = :account_id AND trade_date >= CAST(:day AS date) - 1
@@ -146,6 +156,13 @@ class ReconciliationRepository:
         params = {"account_id": account_id, "day": day, "age_s": age_s}
         rows = await self._connection.execute(_OPEN_AT_BROKER, params)
         return {row.broker_order_id: row.id for row in rows}
+
+    async def over_here(
+        self, account_id: UUID, broker_order_ids: list[str], *, at: datetime, age_s: float
+    ) -> list[tuple[UUID, str]]:
+        """Return those of these orders that were over for so long at a moment, with their statuses."""
+        params = {"account_id": account_id, "broker_order_ids": broker_order_ids, "at": at, "age_s": age_s}
+        return [(row.id, row.status) for row in await self._connection.execute(_OVER_HERE, params)]
 
     async def known_trades(self, account_id: UUID, *, day: date) -> set[tuple[str, str, str]]:
         """Return (exchange, broker order id, trade id) of the fills that a trade book of a day may hold."""

@@ -11,13 +11,14 @@ from app.brokers.guarded import GuardedBroker
 from app.core.accounts import Account, AccountMode
 from app.core.balances import Opening
 from app.core.errors import BrokerUnreadable, SessionDead
-from app.core.ports import BrokerPosition, BrokerSession, BrokerTrade, Clock, Funds, OrderBook
+from app.core.ports import BrokerOrderState, BrokerPosition, BrokerSession, BrokerTrade, Clock, Funds, OrderBook
 from app.core.reconciliations import (
     BrokersBooks,
     Comparison,
     Difference,
     DifferenceKind,
     Line,
+    OurBooks,
     Suspicions,
     Symbol,
     compare,
@@ -37,21 +38,48 @@ EXPLAINED_FOR_S = 30.0
 """How long a trade that stands in the broker's book, and not yet in ours, may explain a difference."""
 
 BOOK_LAG_S = 10.0
-"""An order may be missing from the broker's book for so long after it was taken."""
+"""The broker's book may be this late: in listing an order that was taken, and in showing that one is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What one look at the broker found. `suspected` differences do not count yet: look again soon.
 
-    `started_at` and `finished_at` are the database's wall-clock time in UTC.
+    It says nothing of orders unless it read their book, of lines whose `symbols_in_motion` kept them from being
+    compared, and of cash unless all was `quiet`. `started_at` and `finished_at` are the database's wall-clock time in
+    UTC.
     """
 
     differences: tuple[Difference, ...]
-    suspected: int
+    suspects: tuple[Difference, ...]
+    with_orders: bool
+    symbols_in_motion: frozenset[Symbol]
+    quiet: bool
     counts: Mapping[str, int]
     started_at: datetime
     finished_at: datetime
+
+    @property
+    def suspected(self) -> int:
+        """How many differences do not count yet."""
+        return len(self.suspects)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it says something of everything."""
+        return self.with_orders and self.quiet and not self.suspects
+
+    def leaves_open(self, one: Difference) -> bool:
+        """Whether a difference found before may still be there, for all that this look says."""
+        if any((other.kind, other.subject) == (one.kind, one.subject) for other in self.suspects):
+            return True
+        match one.kind:
+            case DifferenceKind.ORDER:
+                return not self.with_orders
+            case DifferenceKind.POSITION:
+                return one.symbol in self.symbols_in_motion
+            case DifferenceKind.CASH:
+                return not self.quiet
 
 
 class Reconciliation:
@@ -108,10 +136,14 @@ class Reconciliation:
             raise BrokerUnreadable(f"reading took longer than {LOOK_TIMEOUT_S:.0f} s") from error
         seen = [*comparison.differences, *missing]
         counted, suspected = self._suspicions.confirm(seen, unrecorded=unrecorded, now=self._clock.monotonic())
+        in_motion = _symbols_in_motion(moment.books, after.books)
         await self._store_reading(before, moment, after, funds, comparison, book_read=with_orders)
         return Look(
             differences=tuple(counted),
-            suspected=suspected,
+            suspects=tuple(one for one in seen if one not in counted),
+            with_orders=with_orders,
+            symbols_in_motion=in_motion,
+            quiet=not in_motion and moment.books.cash == after.books.cash,
             counts={
                 "positions": comparison.compared,
                 "in_motion": comparison.skipped,
@@ -131,17 +163,33 @@ class Reconciliation:
     async def _book_and_missing(
         self, guarded: GuardedBroker, session: BrokerSession, before: OurMoment
     ) -> tuple[OrderBook, list[Difference]]:
-        """Return the order book, and the orders that were open here before and after it was read, and are not in it."""
+        """Return the order book, and the orders that are open on one side alone.
+
+        Those that were open here before and after the reading are not listed; those that rest there were over here
+        well before.
+        """
         first = await self._open_orders(before)
         await guarded.wait_for_budget(EndpointGroup.BOOKS)
         book = await guarded.broker.order_book(session)
         listed = {row.broker_order_id for row in book} | {row.broker_order_id for row in book.strange}
+        differences = await self._over_here_alone(book, before)
         if first.keys() <= listed:
-            return book, []
+            return book, differences
         still = await self._open_orders(before)
-        return book, [
+        return book, differences + [
             Difference(kind=DifferenceKind.ORDER, subject=f"order {still[broker_id]}", ours="open", theirs="not listed")
             for broker_id in sorted(first.keys() & still.keys() - listed)
+        ]
+
+    async def _over_here_alone(self, book: OrderBook, before: OurMoment) -> list[Difference]:
+        working = [row.broker_order_id for row in book if row.state is BrokerOrderState.WORKING]
+        if not working:
+            return []
+        async with self._uow.statement() as tx:
+            over = await tx.reconciliations.over_here(self._account.id, working, at=before.at, age_s=BOOK_LAG_S)
+        return [
+            Difference(kind=DifferenceKind.ORDER, subject=f"order {order_id}", ours=status, theirs="open")
+            for order_id, status in over
         ]
 
     async def _open_orders(self, moment: OurMoment) -> dict[str, UUID]:
@@ -206,6 +254,15 @@ def _brokers_books(positions: Collection[BrokerPosition], funds: Funds) -> Broke
         line = Line(Symbol(row.exchange, row.trading_symbol), row.product)
         quantities[line] = quantities.get(line, 0) + row.net_quantity
     return BrokersBooks(quantities=quantities, cash=funds.net)
+
+
+def _symbols_in_motion(before: OurBooks, after: OurBooks) -> frozenset[Symbol]:
+    changed = {
+        line.symbol
+        for line in before.holdings.keys() | after.holdings.keys()
+        if before.holdings.get(line) != after.holdings.get(line)
+    }
+    return before.moving | after.moving | changed
 
 
 def _trade_key(trade: BrokerTrade) -> tuple[str, str, str]:

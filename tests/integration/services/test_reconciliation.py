@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import cast
@@ -14,6 +14,7 @@ from app.core.errors import BrokerUnreadable, SessionDead
 from app.core.instruments import Exchange
 from app.core.orders import Product, Side
 from app.core.ports import BrokerOrder, BrokerOrderState, BrokerPosition, BrokerSession, Funds, OrderBook
+from app.core.reconciliations import DifferenceKind, Suspicions
 from app.infra.fee_schedules import load_fee_schedules
 from app.keeper.account_reconciler import AccountReconciler, Rhythm
 from app.services import reconciliation
@@ -209,10 +210,12 @@ async def test_the_reading_of_a_whole_book_is_kept_for_the_days_end(floor: Floor
 
 
 @asynccontextmanager
-async def reconciling(floor: Floor, *, live: bool, rhythm: Rhythm) -> AsyncIterator[None]:
+async def reconciling(
+    floor: Floor, *, live: bool, rhythm: Rhythm, reconciliation: Reconciliation | None = None
+) -> AsyncIterator[None]:
     made = AccountReconciler(
         await the_account(floor, live=live),
-        await a_reconciliation(floor, live=live),
+        reconciliation or await a_reconciliation(floor, live=live),
         uow=floor.desk.uow,
         lease=await floor.desk.lease(),
         clock=floor.desk.base.clock,
@@ -244,3 +247,100 @@ async def test_a_real_brokers_other_cash_is_told_once_and_blocks_nothing(floor: 
     (alert,) = await floor.desk.rows("SELECT kind, severity, count FROM alerts")
     assert (alert["kind"], alert["severity"], alert["count"]) == ("CASH_MISMATCH", "INFO", 1)
     assert (await floor.desk.count("account_blocks"), await floor.desk.count("reconciliations")) == (0, 1)
+
+
+EAGER = Rhythm(look_every_s=0.05, book_every_s=3600.0, suspect_every_s=0.05, trouble_every_s=0.05)
+
+
+async def until_blocked_by(floor: Floor, *reasons: str) -> None:
+    async def is_so() -> bool:
+        return [row["reason"] for row in await floor.desk.rows("SELECT reason FROM account_blocks")] == [*reasons]
+
+    await eventually(is_so)
+
+
+async def looked_again(floor: Floor, books: Books) -> None:
+    """Return when the account has been looked at twice more."""
+    for _ in range(2):
+        books.cash += Decimal("0.01")
+
+        async def is_read() -> bool:
+            (row,) = await floor.desk.rows("SELECT broker_cash FROM balances")
+            return bool(row["broker_cash"] == books.cash)
+
+        await eventually(is_read)
+
+
+@pytest.mark.parametrize("keeper", ["the same", "the next"])
+async def test_a_look_that_could_not_compare_what_differed_lifts_no_block(
+    floor: Floor, books: Books, keeper: str
+) -> None:
+    order_id = (await floor.desk.place()).order_id
+    books.positions = [held(10)]
+    async with AsyncExitStack() as running:
+        await running.enter_async_context(reconciling(floor, live=True, rhythm=EAGER))
+        await until_blocked_by(floor, "MISMATCH")
+        if keeper == "the next":
+            await running.aclose()
+        await floor.desk.execute("UPDATE orders SET status = 'UNKNOWN' WHERE id = :id", id=order_id)
+        if keeper == "the next":
+            await running.enter_async_context(reconciling(floor, live=True, rhythm=EAGER))
+        await looked_again(floor, books)
+        await until_blocked_by(floor, "MISMATCH")
+        (alert,) = await floor.desk.rows("SELECT closed_at FROM alerts WHERE kind = 'POSITION_MISMATCH'")
+        assert alert["closed_at"] is None
+        # Seen with nothing in motion and equal, it is over.
+        books.positions = []
+        await floor.desk.execute("UPDATE orders SET status = 'REJECTED' WHERE id = :id", id=order_id)
+        await until_blocked_by(floor)
+    (alert,) = await floor.desk.rows("SELECT closed_at FROM alerts WHERE kind = 'POSITION_MISMATCH'")
+    assert alert["closed_at"] is not None
+
+
+async def test_a_difference_that_changes_keeps_its_block_until_the_new_one_counts(floor: Floor, books: Books) -> None:
+    books.positions = [held(10)]
+    made = await a_reconciliation(floor, live=True)
+    rhythm = replace(EAGER, settle_within_s=0.0)
+    async with reconciling(floor, live=True, rhythm=rhythm, reconciliation=made):
+        await until_blocked_by(floor, "MISMATCH")
+        made._suspicions = Suspicions(settles_after_s=3600.0, explained_for_s=3600.0)
+        books.positions = [held(20)]
+        await looked_again(floor, books)
+        await until_blocked_by(floor, "MISMATCH")
+
+
+async def test_an_order_that_the_book_does_not_list_keeps_its_block_between_the_readings_of_the_book(
+    floor: Floor, books: Books
+) -> None:
+    order_id = await floor.desk.placed("no-such-order")
+    await floor.desk.execute("UPDATE orders SET saved_at = saved_at - interval '1 minute' WHERE id = :id", id=order_id)
+    async with reconciling(floor, live=True, rhythm=EAGER):
+        await until_blocked_by(floor, "MISMATCH")
+        await looked_again(floor, books)
+        await until_blocked_by(floor, "MISMATCH")
+        floor.broker.book = OrderBook([replace(a_row("no-such-order", filled=0), state=BrokerOrderState.WORKING)])
+        await until_blocked_by(floor)
+
+
+@pytest.mark.parametrize(("ended_s", "differences"), [(60, 1), (1, 0)])
+async def test_an_order_that_is_over_here_and_rests_at_the_broker_is_a_difference(
+    floor: Floor, books: Books, ended_s: int, differences: int
+) -> None:
+    """It can still trade, and nobody here can cancel it any more. A book may be late in showing an end, though."""
+    order_id = await floor.desk.placed("B1")
+    floor.broker.book = OrderBook([replace(a_row("B1", filled=0), state=BrokerOrderState.WORKING)])
+    await floor.desk.execute(
+        "UPDATE orders SET status = 'CANCELLED', done_at = clock_timestamp() - make_interval(secs => :ended_s) "
+        "WHERE id = :id",
+        id=order_id,
+        ended_s=ended_s,
+    )
+    look = await (await a_reconciliation(floor)).look(with_orders=True)
+    told = [(one.kind, one.subject, one.ours, one.theirs) for one in look.differences]
+    assert told == [(DifferenceKind.ORDER, f"order {order_id}", "CANCELLED", "open")] * differences
+    # What the end of the day derived is no difference: the book of the day before may stay as it was.
+    await floor.desk.execute(
+        "INSERT INTO order_events (order_id, event, status, actor) VALUES (:id, 'DAY_ENDED', 'EXPIRED', 'keeper')",
+        id=order_id,
+    )
+    assert (await (await a_reconciliation(floor)).look(with_orders=True)).differences == ()
