@@ -84,10 +84,10 @@ async def run(config: Config, stop: asyncio.Event) -> None:
         uow, bell, balances = base.uow, base.bell, Balances(uow=base.uow, prices=LastPrices(base.redis))
         duties = (
             Duty(name="sweep", every_s=1.0, made_for=lambda lease: Sweep(uow=uow, doorbell=doorbell, lease=lease)),
-            Duty(name="dead_claims", every_s=1.0, made_for=dead_claims),
+            Duty(name="dead_claims", every_s=0.5, made_for=dead_claims),
             Duty(
                 name="order_changes",
-                every_s=1.0,
+                every_s=0.5,
                 made_for=lambda lease: OrderChanges(uow=uow, doorbell=doorbell, lease=lease),
             ),
             Duty(name="deadlines", every_s=1.0, made_for=lambda lease: Deadlines(uow=uow, lease=lease, bell=bell)),

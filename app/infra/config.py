@@ -33,8 +33,8 @@ class Config(BaseSettings):
     # Few, because an urgent order shares the processor with those under way; more only where brokers answer slowly.
     worker_slots: int = Field(default=8, ge=2, le=1000, description="Commands that one worker runs at once")
     worker_priority_slots: int = Field(default=4, ge=1, le=999, description="Of these, kept for the priority lane")
-    send_window_s: float = Field(default=5.0, gt=0, description="How long after its claim an order may be sent")
-    claim_margin_s: float = Field(default=2.0, gt=0, description="Past send_by by this much, a claim is dead")
+    send_window_s: float = Field(default=3.0, gt=0, description="How long after its claim an order may be sent")
+    claim_margin_s: float = Field(default=1.0, gt=0, description="Past send_by by this much, a claim is dead")
     drain_s: float = Field(default=20.0, gt=0, description="How long a stopping worker lets its commands finish")
     lease_ttl_s: float = Field(default=5.0, gt=0, description="How long a leader's lease lasts without renewal")
 

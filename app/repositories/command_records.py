@@ -19,6 +19,8 @@ from app.repositories.transition_sql import CHANGE_IS_OVER, TERMINAL, case_by_st
 CANCEL_AGAIN_S_MAX = 30
 """Seconds between repeats of an ambiguous cancel grow from 1 to this."""
 
+# A claim that died has waited long enough before its first repeat.
+_BURIED_AGAIN = f"clock_timestamp() + make_interval(secs => least(power(2, c.attempt - 1) - 1, {CANCEL_AGAIN_S_MAX}))"
 _CANCEL_AGAIN = f"clock_timestamp() + make_interval(secs => least(power(2, c.attempt - 1), {CANCEL_AGAIN_S_MAX}))"
 
 
@@ -162,7 +164,7 @@ WITH dead AS (
   UPDATE order_commands c
   SET state = CASE WHEN dead.kind = 'PLACE' AND NOT EXISTS (SELECT 1 FROM o WHERE o.id = c.order_id) THEN 'DONE'
       WHEN dead.kind <> 'PLACE' AND dead.over THEN 'DONE' ELSE 'UNKNOWN' END,
-    ring_after = {_CANCEL_AGAIN}
+    ring_after = {_BURIED_AGAIN}
   FROM dead WHERE c.id = dead.command_id
   RETURNING c.id
 ), e AS (

@@ -5,7 +5,7 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
@@ -24,6 +24,8 @@ STORM_S = 2.0
 JUMP_MS = 2_000
 OFFSET_MAX_MS = 6_000
 """How far the exchange's clock runs ahead at most; then it is set right again."""
+
+KEEPERS_APART = timedelta(seconds=10)
 
 VICTIMS = ("worker",) * 6 + ("keeper",) * 2 + ("api", "feed", "scheduler")
 """More than half of the kills hit workers: they hold the claims."""
@@ -85,11 +87,18 @@ class Havoc:
 
     async def _kill(self) -> None:
         role = self._chance.choice(VICTIMS)
+        if role == "keeper" and not self._keeper_may_die():
+            role = "worker"
         living = [process for process in self._system.roles(role) if not process.paused]
         if not living:
             return
         self._supervisor.kill(self._chance.choice(living))
         say(f"killed a {role}")
+
+    def _keeper_may_die(self) -> bool:
+        """Whether the standby has had the time to take over since the last keeper was harmed: there are two."""
+        harmed = [incident.at for incident in self._supervisor.incidents if incident.role == "keeper"]
+        return not harmed or datetime.now(UTC) - harmed[-1] > KEEPERS_APART
 
     async def _wipe(self) -> None:
         await asyncio.to_thread(self._system.redis.flushall)
@@ -161,6 +170,8 @@ class Havoc:
     async def _to_be_frozen(self) -> RoleProcess | None:
         """Return the owner of a live claim, or now and then a process of another role."""
         role = self._chance.choice(FROZEN)
+        if role == "keeper" and not self._keeper_may_die():
+            role = "worker"
         living = [process for process in self._system.roles(role) if not process.paused]
         if role != "worker":
             return self._chance.choice(living) if living else None

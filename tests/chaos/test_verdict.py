@@ -168,7 +168,7 @@ def test_a_position_that_differs_from_the_exchange_is_seen_even_where_every_orde
 @pytest.mark.parametrize(
     ("trade", "violations"),
     [
-        (Trade("a", "1", "T1", 5, TERMS.price, FEES + 1), 2),
+        (Trade("a", "1", "T1", 5, TERMS.price, FEES + 1), 1),
         (Trade("a", "1", "T9", 5, TERMS.price, FEES), 2),
     ],
 )
@@ -187,3 +187,14 @@ def test_a_rupee_that_differs_is_seen_and_summed_over_the_accounts() -> None:
 def test_an_order_at_the_exchange_that_no_intent_became_is_a_stranger() -> None:
     verdict = judge(evidence([OURS], [ROW, replace(WORKING_ROW, order_id="2", tag="X")]))
     assert (wrong(verdict), verdict.strangers) == ({"strangers"}, 1)
+
+
+def test_charges_are_compared_order_by_order_not_trade_by_trade() -> None:
+    both = [
+        trades([("1", 5)])[0]._replace(trade_id=number, quantity=quantity) for number, quantity in (("1", 2), ("2", 3))
+    ]
+    split = [both[0]._replace(fees=Decimal("0.90")), both[1]._replace(fees=Decimal("0.10"))]
+    dearer = [both[0], both[1]._replace(fees=Decimal("0.60"))]
+    found = replace(evidence([OURS], [ROW]), our_trades=both, ledger_trades=split)
+    assert wrong(judge(replace(found, cash={"a": Decimal(0)}, ledger_cash={"a": Decimal(0)}))) == set()
+    assert "position_mismatch" in wrong(judge(replace(found, ledger_trades=dearer)))

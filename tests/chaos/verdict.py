@@ -1,7 +1,7 @@
 """The verdict: what we say of every order, trade and rupee against what the exchange's own ledger holds. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -170,14 +170,31 @@ def _judge_trades(verdict: Verdict, evidence: Evidence, unheard: set[str]) -> No
 
 
 def _judge_fills(verdict: Verdict, evidence: Evidence, unheard: set[str]) -> None:
-    ours = Counter(evidence.our_trades)
-    theirs = Counter(trade for trade in evidence.ledger_trades if trade.broker_order_id not in unheard)
+    """Compare trades one by one, and their charges order by order.
+
+    Charges are an order's: which of its trades bears which part follows their times, and the exchange's clock jumps.
+    """
+    heard = [trade for trade in evidence.ledger_trades if trade.broker_order_id not in unheard]
+    ours = Counter(trade._replace(fees=Decimal(0)) for trade in evidence.our_trades)
+    theirs = Counter(trade._replace(fees=Decimal(0)) for trade in heard)
     missing, invented = theirs - ours, ours - theirs
     tags = {row.order_id: row.tag for row in evidence.ledger}
     for trade in _all(missing):
         verdict.find("position_mismatch", f"{trade} is not in our books", tags.get(trade.broker_order_id))
     for trade in _all(invented):
         verdict.find("position_mismatch", f"{trade} is only in our books", tags.get(trade.broker_order_id))
+    our_fees, their_fees = _fees(evidence.our_trades), _fees(heard)
+    for broker_order_id in our_fees.keys() & their_fees.keys():
+        if our_fees[broker_order_id] != their_fees[broker_order_id]:
+            said = f"{our_fees[broker_order_id]} in our books, {their_fees[broker_order_id]} at the exchange"
+            verdict.find("position_mismatch", f"charges of {broker_order_id}: {said}", tags.get(broker_order_id))
+
+
+def _fees(trades: Iterable[Trade]) -> dict[str, Decimal]:
+    fees: dict[str, Decimal] = defaultdict(Decimal)
+    for trade in trades:
+        fees[trade.broker_order_id] += trade.fees
+    return fees
 
 
 def _all(trades: Counter[Trade]) -> list[Trade]:
