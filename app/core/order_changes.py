@@ -13,6 +13,8 @@ from app.core.orders import TERMINAL_STATUSES, Order, OrderStatus, OrderType, Pu
 
 _IN_FLIGHT = frozenset({OrderStatus.SUBMITTING, OrderStatus.UNKNOWN})
 
+_SENT = frozenset({CommandState.SUBMITTING, CommandState.UNKNOWN})
+
 OpenChanges = Mapping[CommandKind, CommandState]
 """The modify and cancel of an order that are not DONE: there is at most one of each."""
 
@@ -42,8 +44,12 @@ class Wanted:
 
 
 def cancel_step(status: OrderStatus, changes: OpenChanges) -> CancelStep:
-    """Return what a cancel of an order in this state does. A parked cancel is over: the new one takes its place."""
-    if status in TERMINAL_STATUSES:
+    """Return what a cancel of an order in this state does. A parked cancel is over: the new one takes its place.
+
+    An order of which all has traded is not over while nobody knows the end of a change, for that may have raised it.
+    """
+    may_be_raised = status is OrderStatus.COMPLETE and changes.get(CommandKind.MODIFY) in _SENT
+    if status in TERMINAL_STATUSES and not may_be_raised:
         return CancelStep.OVER
     if status is OrderStatus.PENDING:
         return CancelStep.END_UNSENT

@@ -52,13 +52,18 @@ FROM o CROSS JOIN c JOIN instruments i ON i.id = o.instrument_id
 LEFT JOIN broker_symbols s ON s.broker = o.broker AND s.instrument_id = o.instrument_id
 """)
 
-# A paused or blocked account still changes and cancels what rests: that never adds to its risk by surprise.
+# A paused or blocked account still changes and cancels what rests, but raising an entry is as good as another one.
+_IS_HELD_BACK = """(c.kind = 'MODIFY' AND o.purpose = 'ENTRY' AND c.quantity > o.quantity AND (
+  EXISTS (SELECT 1 FROM broker_accounts p WHERE p.id = o.account_id AND p.status <> 'ACTIVE')
+  OR EXISTS (SELECT 1 FROM account_blocks b WHERE b.account_id = o.account_id)))"""
+
 _CHANGE = text(f"""
 WITH held AS (
   SELECT o.*
   FROM orders o JOIN order_commands c ON c.order_id = o.id
   WHERE c.id = :command_id AND c.kind <> 'PLACE' AND c.state = 'PENDING' AND c.attempt < c.attempt_limit
     AND o.id = {_ORDER_OF_COMMAND} AND o.status IN ('PLACED', 'PARTIALLY_FILLED') AND o.broker_order_id IS NOT NULL
+    AND NOT {_IS_HELD_BACK}
   FOR UPDATE OF o, c
 ), c AS (
   UPDATE order_commands c
@@ -99,9 +104,9 @@ WITH o AS (
 SELECT count(*) FROM o
 """)
 
-_STANDING = text("""
+_STANDING = text(f"""
 SELECT c.order_id, c.account_id, c.kind, c.state, c.attempt >= c.attempt_limit AS spent, o.status,
-  o.cancel_wanted_at IS NOT NULL AS cancel_wanted
+  o.cancel_wanted_at IS NOT NULL AS cancel_wanted, {_IS_HELD_BACK} AS held_back
 FROM order_commands c JOIN orders o ON o.id = c.order_id WHERE c.id = :command_id
 """)
 
@@ -125,8 +130,8 @@ class CommandClaims:
     async def claim_change(self, command_id: UUID, *, worker: str, window_s: float) -> Claim | None:
         """Claim a waiting modify or cancel of an order that rests at the broker.
 
-        None where it is not waiting, its order does not rest, it had all its attempts, or another command of the
-        order is on its way.
+        None where it is not waiting, its order does not rest, it had all its attempts, another command of the order
+        is on its way, or it raises an entry of an account that takes none.
         """
         params = {"command_id": command_id, "worker": worker, "window_s": window_s}
         try:

@@ -60,7 +60,10 @@ class Recorded(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Why a command could not be claimed: how it and its order stand. `spent`: it had all its attempts."""
+    """Why a command could not be claimed: how it and its order stand.
+
+    `spent`: it had all its attempts. `held_back`: it raises an entry of an account that takes none now.
+    """
 
     order_id: UUID
     account_id: UUID
@@ -69,6 +72,7 @@ class Standing(NamedTuple):
     spent: bool
     status: OrderStatus
     cancel_wanted: bool
+    held_back: bool
 
 
 def claim_of(command_id: UUID, row: RowMapping) -> Claim:

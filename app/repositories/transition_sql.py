@@ -27,9 +27,14 @@ def legal_statuses(event: OrderEvent) -> str:
 TERMINAL = ", ".join(f"'{status}'" for status in sorted(TERMINAL_STATUSES))
 """The SQL list of statuses that an order has when it is over."""
 
-CHANGE_IS_OVER = f"""(o.status IN ({TERMINAL}) AND NOT (c.kind = 'MODIFY' AND c.state IN ('SUBMITTING', 'UNKNOWN')
-  AND o.status = 'COMPLETE' AND c.quantity > o.filled_quantity))"""
+CHANGE_IS_OVER = f"""(o.status IN ({TERMINAL}) AND NOT (o.status = 'COMPLETE' AND (
+    c.kind = 'MODIFY' AND c.state IN ('SUBMITTING', 'UNKNOWN') AND c.quantity > o.filled_quantity
+    OR c.kind = 'CANCEL' AND EXISTS (
+      SELECT 1 FROM order_commands m WHERE m.order_id = o.id AND m.kind = 'MODIFY' AND m.state <> 'DONE'
+        AND m.quantity > o.filled_quantity)
+  )))"""
 """The SQL condition that a modify or cancel `c` can do nothing any more for its order `o`.
 
-An order of which all has traded is not over while nobody knows whether the broker raised its quantity.
+An order of which all has traded is not over while nobody knows whether the broker raised its quantity: what was added
+is to be cancelled then.
 """

@@ -25,6 +25,13 @@ def admit(intent: OrderIntent, now: AccountNow | None) -> tuple[datetime, date]:
     return now.market_time, now.trading_day
 
 
+def admit_raise(now: AccountNow | None) -> None:
+    """Refuse to raise the quantity of an entry where the account would not take another one."""
+    if now is None or now.status is not AccountStatus.ACTIVE:
+        raise OrderRefused(code="account_paused", message="the account is paused: no quantity is raised")
+    _admit_entry(now)
+
+
 def _admit_entry(now: AccountNow) -> None:
     """Refuse what an exit is let through for: reducing a position must stay possible whatever is wrong."""
     if now.blocks is not None:

@@ -8,7 +8,7 @@ from app.core.commands import CommandKind, CommandState
 from app.core.errors import InvalidOrder, OrderRefused
 from app.core.instruments import Exchange, Instrument
 from app.core.order_changes import CancelStep, Wanted, cancel_step, new_terms
-from app.core.orders import Order, OrderStatus, Urgency
+from app.core.orders import Order, OrderStatus, Purpose, Urgency
 from app.core.ports import Clock, Doorbell, Ring
 from app.infra.ids import new_id
 from app.repositories.idempotency import StoredAnswer
@@ -27,6 +27,7 @@ from app.services.change_answers import (
     stored_answer,
 )
 from app.services.instrument_manager import InstrumentManager
+from app.services.order_admission import admit_raise
 from app.services.orders import IdempotencyConflict
 
 CANCEL_MANY_MAX = 500
@@ -166,6 +167,8 @@ class OrderChangeService:
         if order.status is OrderStatus.PENDING:
             await tx.changes.change_unsent(order.id, terms, actor=asked.caller)
             return replace(state, result=ChangeResult.MODIFIED, **asdict(terms)), None
+        if order.intent.purpose is Purpose.ENTRY and terms.quantity > order.intent.quantity:
+            admit_raise(await tx.accounts.now(order.intent.account_id))
         change = NewChange(
             command_id=new_id(), order=order, urgency=order.intent.urgency, actor=asked.caller, terms=terms
         )

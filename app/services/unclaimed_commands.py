@@ -38,7 +38,7 @@ class UnclaimedCommands:
             async with self._uow.statement() as tx:
                 await tx.commands.end_if_over(command_id, actor=self._worker)
         else:
-            return _rests(standing)
+            return _rests(standing) and not standing.held_back
         return False
 
     async def release(self, order_id: UUID) -> None:

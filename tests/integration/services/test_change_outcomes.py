@@ -344,6 +344,57 @@ async def test_a_raise_of_which_nobody_knows_outlives_the_last_fill_of_the_old_q
     assert await floor.desk.status(order_id) == "PARTIALLY_FILLED"
 
 
+@pytest.mark.parametrize("asked_at", ["before the last fill", "after the last fill"])
+@pytest.mark.parametrize("sent", [1, 0], ids=["raised", "not raised"])
+async def test_a_cancel_outlives_the_last_fill_while_nobody_knows_whether_the_order_was_raised(
+    floor: Floor, asked_at: str, sent: int
+) -> None:
+    order_id = await resting(floor)
+    await floor.desk.modify(order_id, quantity=30)
+    floor.broker.script = [Ambiguous(reason="timed out")]
+    await floor.run_change(order_id, "MODIFY")
+    if asked_at == "before the last fill":
+        await floor.desk.cancel(order_id)
+    await filled(floor, order_id, 20, "COMPLETE")
+    if asked_at == "after the last fill":
+        assert (await floor.desk.cancel(order_id)).result == "cancel_sent"
+    await floor.run_change(order_id, "CANCEL")
+    changes, _ = await keeper(floor)
+    await changes.turn()
+    modify = await floor.change(order_id, "MODIFY")
+    assert (modify["state"], await floor.change_state(order_id, "CANCEL")) == ("UNKNOWN", ("PENDING", 0))
+    async with floor.desk.uow.statement() as tx:
+        settle = tx.commands.confirm_modify if sent else tx.commands.deny_modify
+        assert await settle(modify["id"])
+    await changes.turn()
+    await floor.run_change(order_id, "CANCEL")
+    assert floor.broker.cancelled == [("B7", OrderType.LIMIT)] * sent
+    assert await floor.change_state(order_id, "CANCEL") == ("DONE", sent)
+
+
+@pytest.mark.parametrize("why", ["blocked", "paused"])
+async def test_an_entry_is_not_raised_while_its_account_takes_no_entries(floor: Floor, why: str) -> None:
+    """Raising the quantity is another entry. What was asked for before the block waits; all else goes on."""
+    asked_before, order_id = await floor.desk.placed("B8", **LIMIT), await resting(floor)
+    await floor.desk.modify(asked_before, quantity=30)
+    account = await floor.desk.account_named()
+    if why == "blocked":
+        await floor.desk.execute(
+            "INSERT INTO account_blocks (account_id, reason, detail) VALUES (:id, 'ORPHAN', 'x')", id=account.id
+        )
+    else:
+        await floor.desk.pause(account)
+    assert (await floor.desk.modify(order_id, quantity=30)).refusal_code == f"account_{why}"
+    assert (await floor.desk.modify(order_id, quantity=15)).result == "modify_sent"
+    await floor.run_change(asked_before, "MODIFY")
+    await floor.run_change(order_id, "MODIFY")
+    assert [(broker_id, request.quantity) for broker_id, request in floor.broker.modified] == [("B7", 15)]
+    assert await floor.change_state(asked_before, "MODIFY") == ("PENDING", 0)
+    await floor.desk.execute("UPDATE orders SET purpose = 'EXIT' WHERE id = :id", id=asked_before)
+    await floor.run_change(asked_before, "MODIFY")
+    assert len(floor.broker.modified) == 2
+
+
 async def test_paused_and_blocked_accounts_still_cancel_and_modify_but_place_no_entries(floor: Floor) -> None:
     entry, order_id = await floor.desk.place(**LIMIT), await resting(floor)
     account = await floor.desk.account_named()
