@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -61,7 +62,8 @@ class Clients:
     def __init__(self, api_url: str, token: str, *, seed: int) -> None:
         self.answers: list[Answer] = []
         self.changes: list[ChangeAnswer] = []
-        self.repeats = 0
+        self.repeats: Counter[str] = Counter()
+        """How often a request was repeated, by why it had to be."""
         self._chance = random.Random(seed)
         self._client = httpx.AsyncClient(
             base_url=api_url,
@@ -149,11 +151,12 @@ class Clients:
         while time.monotonic() < give_up:
             try:
                 response = await self._client.request(method, path, json=body, headers={"Idempotency-Key": key})
-            except httpx.HTTPError:
-                response = None
-            if response is not None and response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                return response
-            self.repeats += 1
+            except httpx.HTTPError as error:
+                self.repeats[type(error).__name__] += 1
+            else:
+                if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                    return response
+                self.repeats[f"HTTP {response.status_code}"] += 1
             await asyncio.sleep(REPEAT_BASE_S * (1 + self._chance.random()))
         raise ContractBrokenError(f"{key} was not answered for {GIVE_UP_S:g} s")
 

@@ -140,7 +140,7 @@ async def run_chaos(orders: int, *, seed: int, tag_mode: str = "book", settings:
             clients = Clients(system.api_url, await run.start(), seed=seed)
             async with run.supervisor.watching():
                 await run.trade(clients, orders)
-                say(f"all is answered and whole, {clients.repeats} requests repeated; settling")
+                say(f"all is answered and whole; requests were repeated for {dict(clients.repeats)}; settling")
                 evidence, verdict = await run.settle(clients)
             histories = await read_histories(system)
             findings = [*verdict.findings, *await inconsistencies(system, histories)]
@@ -194,7 +194,7 @@ def _figures(run: Run, clients: Clients, verdict: Verdict, recovered: Recoveries
         "pg_restarts": run.havoc.pg_restarts,
         "exchange_restarts": run.havoc.exchange_restarts,
         "faults_fired": run.faults.fired.total(),
-        "repeated_requests": clients.repeats,
+        "repeated_requests": clients.repeats.total(),
         "recovery_found_p99_s": p99(recovered.found),
         "recovery_found_count": len(recovered.found),
         "recovery_found_max_s": max(recovered.found, default=None),
