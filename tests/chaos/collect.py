@@ -38,15 +38,19 @@ FROM balances b JOIN broker_accounts a ON a.id = b.account_id LEFT JOIN position
 GROUP BY a.name, b.opening_cash, b.flow_before
 """
 _UNDECIDED = """
-SELECT count(*) FILTER (WHERE state IN ('PENDING', 'SUBMITTING', 'HELD')) AS undecided,
-  count(*) FILTER (WHERE state = 'UNKNOWN') AS unknown, count(*) FILTER (WHERE state = 'PARKED') AS parked
-FROM order_commands
+SELECT count(*) FILTER (
+    WHERE c.state IN ('PENDING', 'SUBMITTING') OR (c.state = 'HELD' AND o.status <> 'UNKNOWN')) AS undecided,
+  count(*) FILTER (WHERE c.state = 'UNKNOWN') AS unknown, count(*) FILTER (WHERE c.state = 'PARKED') AS parked
+FROM order_commands c JOIN orders o ON o.id = c.order_id
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """How many commands wait or are on their way, are UNKNOWN, and are parked."""
+    """How many commands wait or are on their way, are UNKNOWN, and are parked.
+
+    A cancel that is held for an UNKNOWN order waits for nothing else: it is settled with its order.
+    """
 
     undecided: int
     unknown: int

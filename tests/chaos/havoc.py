@@ -4,7 +4,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -72,12 +72,13 @@ class Havoc:
 
     async def _break_one_by_one(self) -> None:
         plan = self._plan
-        actions: list[Callable[[], Awaitable[None]]] = [self._kill] * plan.kills
-        actions += [self._wipe] * plan.wipes + [self._restart_redis] * plan.redis_restarts
-        actions += [self._pause_redis] * plan.redis_pauses + [self._restart_postgres] * plan.pg_restarts
-        actions += [self._pause_postgres] * plan.pg_pauses + [self._kill_exchange] * plan.exchange_kills
-        actions += [self._storm] * plan.storms + [self._jump] * plan.clock_jumps
-        self._chance.shuffle(actions)
+        outages: list[Callable[[], Awaitable[None]]] = [self._wipe] * plan.wipes
+        outages += [self._restart_redis] * plan.redis_restarts + [self._pause_redis] * plan.redis_pauses
+        outages += [self._restart_postgres] * plan.pg_restarts + [self._pause_postgres] * plan.pg_pauses
+        outages += [self._kill_exchange] * plan.exchange_kills + [self._storm] * plan.storms
+        outages += [self._jump] * plan.clock_jumps
+        self._chance.shuffle(outages)
+        actions = _spread(outages, among=[self._kill] * plan.kills)
         started, gap_s = time.monotonic(), plan.lasts_s / len(actions)
         for number, act in enumerate(actions):
             due = started + number * gap_s
@@ -190,6 +191,12 @@ class Havoc:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             return None  # PostgreSQL is being broken too
         return int(owner.split(":")[1]) if owner else None
+
+
+def _spread[Item](few: Sequence[Item], *, among: Sequence[Item]) -> list[Item]:
+    """Return both as one list, the few evenly among the many: one outage is over before the next one begins."""
+    placed = [((index + 0.5) / len(items), item) for items in (few, among) for index, item in enumerate(items)]
+    return [item for _, item in sorted(placed, key=lambda one: one[0])]
 
 
 def say(text: str) -> None:

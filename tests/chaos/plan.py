@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.infra.failpoints import SEED_VARIABLE, VARIABLE, Point
 
-ORDERS_PER_SECOND = 42.0
+ORDERS_PER_SECOND = 26.0
 """How fast orders come in a long run; a short one takes as long as its havoc."""
 
 SECONDS_PER_ACTION = 1.0
