@@ -62,7 +62,9 @@ class Settler:
         self._horizon_s = horizon_s
         self._evidence = AbsenceEvidence()
         self._told_tags: dict[str, str | None] = {}
-        self._details_echo_tags = False
+        self._details_failed: set[str] = set()
+        self._tags_are_told = False
+        self._own_details_are_silent = False
         self._problems: dict[str, str] = {}
         self._problems_again_at = 0.0
         self._differing: dict[UUID, tuple[OrderTerms, datetime]] = {}
@@ -82,7 +84,8 @@ class Settler:
         in_book = {row.broker_order_id for row in book}
         strangers, changed = await self._with_tags(broker, session, _within(in_book, applied.unmatched))
         if before.placements or any(self._is_fresh(row) for row in strangers):
-            changed += await self._settle_placements(book, strangers, before)
+            silent = before.placements and await self._is_silent(broker, session, in_book, applied)
+            changed += await self._settle_placements(book, strangers, before, silent=silent)
         else:
             await self._tell_problems(book, self._problems)
         if before.modifies:
@@ -94,14 +97,36 @@ class Settler:
     def _is_fresh(self, row: BrokerOrder) -> bool:
         return row.broker_order_id not in self._problems or self._clock.monotonic() >= self._problems_again_at
 
-    async def _settle_placements(self, book: OrderBook, strangers: list[BrokerOrder], before: Unsettled) -> int:
-        # Where the broker shows tags, a row without one is somebody else's.
-        echoes = self._details_echo_tags or any(row.tag is not None and is_our_tag(row.tag) for row in book)
+    async def _is_silent(
+        self, broker: GuardedBroker, session: BrokerSession, in_book: set[str], applied: Applied
+    ) -> bool:
+        """Whether the broker tells tags nowhere: where it does, a row without one is somebody else's.
+
+        Orders of ours are bound by the answers to them, so nobody has asked for their details yet.
+        """
+        rows = [row for _, row in applied.matched] + list(applied.unmatched)
+        self._tags_are_told = self._tags_are_told or any(_is_ours(row.tag) for row in rows)
+        if self._tags_are_told or self._own_details_are_silent or not self._told_tags:
+            return not self._tags_are_told
+        for order, row in applied.matched:
+            if row.broker_unique_id is None or row.broker_order_id not in in_book or not is_our_tag(order.tag):
+                continue
+            details = await self._details(broker, session, row.broker_unique_id)
+            if details is None:
+                return False  # not known: it is asked again after the next read
+            self._tags_are_told = details.tag == order.tag
+            self._own_details_are_silent = not self._tags_are_told
+            return self._own_details_are_silent
+        return True
+
+    async def _settle_placements(
+        self, book: OrderBook, strangers: list[BrokerOrder], before: Unsettled, *, silent: bool
+    ) -> int:
         asked = frozenset(row.broker_order_id for row in strangers if row.broker_order_id in self._told_tags)
         read = BookRead(
             began=before.now,
             strangers=tuple(strangers),
-            tagless=frozenset() if echoes else asked,
+            tagless=asked if silent else frozenset(),
             unasked=frozenset(row.broker_order_id for row in strangers if self._is_unasked(row)),
             whole=not book.strange,
         )
@@ -121,6 +146,7 @@ class Settler:
         """
         present = {row.broker_order_id for row in strangers}
         self._told_tags = {key: tag for key, tag in self._told_tags.items() if key in present}
+        self._details_failed &= present
         await self._ask_for_tags(broker, session, [row for row in strangers if self._is_unasked(row)])
         tagged = [self._tagged(row) for row in strangers]
         if not any(self._told_tags.values()):
@@ -129,20 +155,28 @@ class Settler:
         return list(applied.unmatched), applied.changed
 
     async def _ask_for_tags(self, broker: GuardedBroker, session: BrokerSession, rows: list[BrokerOrder]) -> None:
+        # Those that could not be read have their turn after all others.
+        rows = sorted(rows, key=lambda row: row.broker_order_id in self._details_failed)
         for row in rows[:DETAILS_A_READ]:
             if row.broker_unique_id is None:
                 continue
-            try:
-                await broker.wait_for_budget(EndpointGroup.QUOTES)
-                details = await broker.broker.order_details(session, row.broker_unique_id)
-            except SessionDead:
-                raise
-            except BrokerUnreadable as error:
-                log.warning("settler.details_unreadable", account=self._account.name, error=str(error))
+            details = await self._details(broker, session, row.broker_unique_id)
+            if details is None:
+                self._details_failed.add(row.broker_order_id)
                 return
+            self._details_failed.discard(row.broker_order_id)
             self._told_tags[row.broker_order_id] = details.tag
-            if details.tag is not None and is_our_tag(details.tag):
-                self._details_echo_tags = True
+            self._tags_are_told = self._tags_are_told or _is_ours(details.tag)
+
+    async def _details(self, broker: GuardedBroker, session: BrokerSession, unique_id: str) -> BrokerOrder | None:
+        try:
+            await broker.wait_for_budget(EndpointGroup.QUOTES)
+            return await broker.broker.order_details(session, unique_id)
+        except SessionDead:
+            raise
+        except BrokerUnreadable as error:
+            log.warning("settler.details_unreadable", account=self._account.name, error=str(error))
+            return None
 
     def _is_unasked(self, row: BrokerOrder) -> bool:
         return row.tag is None and row.broker_unique_id is not None and row.broker_order_id not in self._told_tags
@@ -182,6 +216,10 @@ class Settler:
         if not ripe:
             return 0
         return await self._settlement.adopt_terms(ripe, self._lease, unchanged_since=since - CHANGE_MARGIN)
+
+
+def _is_ours(tag: str | None) -> bool:
+    return tag is not None and is_our_tag(tag)
 
 
 def _within(ids: set[str], rows: Iterable[BrokerOrder]) -> list[BrokerOrder]:

@@ -115,7 +115,8 @@ class Settlement:
         """Bind rows that can be nobody else's; returns the orders by their broker order ids."""
         untagged = [row for row in strangers if row.tag is None]
         pairs = adoptable([one.claimant for one in placements], untagged, proven_tagless=read.tagless)
-        rows = {order.order_id: row for order, row in pairs}
+        # A read that began before an order was claimed cannot have found it, however well a row of it fits.
+        rows = {order.order_id: row for order, row in pairs if _is_past(order.claimed_at, read.began, timedelta())}
         if not rows:
             return {}
         adopted = {}
@@ -154,7 +155,8 @@ class Settlement:
                 made, not_made = shows_terms(change.wanted, row), shows_terms(change.present, row)
                 if made and not not_made:
                     settled += await tx.commands.confirm_modify(change.command_id)
-                elif not_made and not made and _is_past(change.send_by, began, timedelta(seconds=horizon_s)):
+                elif _is_past(change.send_by, began, timedelta(seconds=horizon_s)):
+                    # Whatever stands there instead is taken over like any other change of somebody else's.
                     settled += await tx.commands.deny_modify(change.command_id)
         return settled
 
@@ -178,8 +180,8 @@ def _is_ours(row: BrokerOrder) -> bool:
     return row.tag is not None and is_our_tag(row.tag)
 
 
-def _is_past(send_by: datetime | None, began: datetime, horizon: timedelta) -> bool:
-    return send_by is not None and began > send_by + horizon
+def _is_past(moment: datetime | None, began: datetime, horizon: timedelta) -> bool:
+    return moment is not None and began > moment + horizon
 
 
 def _is_missing(one: Placement, read: BookRead, strangers: list[BrokerOrder], horizon: timedelta) -> bool:

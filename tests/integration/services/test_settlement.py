@@ -196,6 +196,44 @@ async def test_a_row_is_adopted_only_once_its_details_are_known_to_carry_no_tag_
     assert reader.asked == ["u-B1", "u-B1"], "asked again only because the first time failed"
 
 
+async def test_a_read_that_began_before_an_order_was_claimed_cannot_have_found_it(reader: Reader) -> None:
+    """Else a reader that was stopped with a book in its hands would take a stranger's row for a younger order's."""
+    order_id = await unknown(reader)
+    reader.details["u-B1"] = a_row("B1")
+    await reader.read(a_row("B1"), at=timedelta(seconds=-1))
+    assert await reader.floor.desk.status(order_id) == "UNKNOWN"
+    assert await reader.read(a_row("B1")) == 1
+
+
+async def test_nothing_is_adopted_where_an_order_of_ours_shows_that_details_tell_tags(reader: Reader) -> None:
+    """A stranger's order that happens to have the same terms stays a stranger's."""
+    ours = await reader.floor.desk.placed("B9", order_type=OrderType.LIMIT, price=Decimal("182.65"))
+    order_id = await unknown(reader)
+    reader.details = {"u-B1": a_row("B1"), "u-B9": a_row("B9", (await reader.floor.desk.order(ours)).tag)}
+    for _ in range(2):
+        await reader.read(a_row("B9"), a_row("B1"))
+    assert await reader.floor.desk.status(order_id) == "UNKNOWN"
+    assert reader.asked == ["u-B1", "u-B9"], "once is enough"
+
+
+async def test_an_order_of_ours_is_asked_about_until_its_details_can_be_read(reader: Reader) -> None:
+    await reader.floor.desk.placed("B9", order_type=OrderType.LIMIT, price=Decimal("182.65"))
+    order_id = await unknown(reader)
+    reader.details = {"u-B1": a_row("B1"), "u-B9": BrokerUnreadable("details are away")}
+    await reader.read(a_row("B9"), a_row("B1"))
+    assert await reader.floor.desk.status(order_id) == "UNKNOWN"
+    reader.details["u-B9"] = a_row("B9")
+    assert await reader.read(a_row("B9"), a_row("B1")) == 1
+    assert (await reader.floor.desk.order(order_id)).broker_order_id == "B1"
+
+
+async def test_details_that_stay_unreadable_keep_no_other_order_waiting(reader: Reader) -> None:
+    reader.details = {"u-B1": BrokerUnreadable("always"), "u-B2": a_row("B2")}
+    for _ in range(2):
+        await reader.read(a_row("B1"), a_row("B2"))
+    assert reader.asked == ["u-B1", "u-B2", "u-B1"]
+
+
 async def test_the_tag_of_the_details_binds_and_shows_that_tags_are_told(reader: Reader) -> None:
     order_id = await unknown(reader)
     tag = (await reader.floor.desk.order(order_id)).tag
@@ -299,7 +337,8 @@ async def an_unknown_change(reader: Reader) -> UUID:
         ({"quantity": 20, "price": Decimal(181)}, 0, (20, Decimal(181)), "DONE"),
         ({}, 1, (10, Decimal("182.65")), "UNKNOWN"),
         ({}, HORIZON_S + 1, (10, Decimal("182.65")), "DONE"),
-        ({"price": Decimal(181)}, HORIZON_S + 1, (10, Decimal("182.65")), "UNKNOWN"),
+        ({"price": Decimal(181)}, 1, (10, Decimal("182.65")), "UNKNOWN"),
+        ({"price": Decimal(181)}, HORIZON_S + 1, (10, Decimal("182.65")), "DONE"),
     ],
 )
 async def test_a_change_is_settled_by_the_terms_that_the_book_shows(
@@ -312,6 +351,18 @@ async def test_a_change_is_settled_by_the_terms_that_the_book_shows(
     assert (order.intent.quantity, order.intent.price) == terms
     (command,) = await reader.floor.desk.rows("SELECT state FROM order_commands WHERE kind = 'MODIFY'")
     assert command["state"] == state
+
+
+async def test_terms_that_are_neither_the_old_nor_the_new_are_taken_over_once_no_change_can_arrive(
+    reader: Reader,
+) -> None:
+    """Else the order would show terms that it does not have for as long as it rests, and take no other change."""
+    order_id = await an_unknown_change(reader)
+    for later in (1, 2, 3, 4):
+        await reader.read(a_row("B1", price=Decimal(181)), at=timedelta(seconds=HORIZON_S + later))
+    order = await reader.floor.desk.order(order_id)
+    assert (order.intent.quantity, order.intent.price) == (10, Decimal(181))
+    assert (await reader.floor.desk.modify(order_id, price=Decimal(180))).result == "modify_sent"
 
 
 async def test_terms_changed_at_the_broker_are_taken_over_when_two_reads_show_them(reader: Reader) -> None:
