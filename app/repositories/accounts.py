@@ -25,6 +25,7 @@ class AccountNow(NamedTuple):
     """How an account and its market stand at this moment.
 
     `logged_out`: for longer than a login takes, or refused by the broker. `blocks`: why no entries are taken, as text.
+    `stale`: the market's time is the last that was told, which is a while ago.
     """
 
     status: AccountStatus
@@ -32,6 +33,7 @@ class AccountNow(NamedTuple):
     trading_day: date | None
     logged_out: bool
     blocks: str | None
+    stale: bool
 
 
 LOGIN_GRACE_S = 30
@@ -44,12 +46,16 @@ LOGGED_OUT = f"""CASE
 """SQL over accounts `a` and their sessions `s`: whether an account's entries are refused because it is logged out."""
 
 # Read for every order, so it is spelt out: building the query anew costs as much as asking it.
-# A clock that nobody has moved for so long (its feed is dead) tells no time: better none than a wrong one.
+# A clock that nobody has moved for so long belongs to a dead feed. At a real market days go on without it.
+_IS_STALE = "m.updated_at <= clock_timestamp() - interval '10 minutes'"
 _NOW = text(f"""
-SELECT a.status, m.market_time, m.trading_day, {LOGGED_OUT} AS logged_out,
-  (SELECT string_agg(b.reason, ', ' ORDER BY b.reason) FROM account_blocks b WHERE b.account_id = a.id) AS blocks
+SELECT a.status, m.market_time,
+  CASE WHEN {_IS_STALE} AND a.mode = 'LIVE'
+    THEN greatest(m.trading_day, (clock_timestamp() AT TIME ZONE 'Asia/Kolkata')::date) ELSE m.trading_day END,
+  {LOGGED_OUT} AS logged_out,
+  (SELECT string_agg(b.reason, ', ' ORDER BY b.reason) FROM account_blocks b WHERE b.account_id = a.id) AS blocks,
+  coalesce({_IS_STALE}, false) AS stale
 FROM broker_accounts a LEFT JOIN market_clock m ON m.source = a.market_source
-  AND m.updated_at > clock_timestamp() - interval '10 minutes'
 LEFT JOIN broker_sessions s ON s.account_id = a.id
 WHERE a.id = :account_id
 """)
@@ -122,7 +128,7 @@ class AccountRepository:
     async def now(self, account_id: UUID) -> AccountNow | None:
         """Return how the account stands for a new order, and the time of its market."""
         row = (await self._connection.execute(_NOW, {"account_id": account_id})).first()
-        return AccountNow(AccountStatus(row[0]), row[1], row[2], row[3], row[4]) if row else None
+        return AccountNow(AccountStatus(row[0]), row[1], row[2], row[3], row[4], row[5]) if row else None
 
 
 def account_of(row: RowMapping) -> Account:

@@ -34,6 +34,10 @@ def admit_raise(now: AccountNow | None) -> None:
 
 def _admit_entry(now: AccountNow) -> None:
     """Refuse what an exit is let through for: reducing a position must stay possible whatever is wrong."""
+    if now.stale:
+        raise OrderRefused(
+            code="market_time_unknown", message="the account's market told its time last a while ago: is its feed dead?"
+        )
     if now.blocks is not None:
         raise OrderRefused(
             code="account_blocked", message=f"the account takes no entries until somebody has looked: {now.blocks}"

@@ -39,12 +39,12 @@ async def test_accounts_are_listed_by_name_and_a_name_is_used_once(world: World)
 
 async def test_an_account_knows_its_markets_time_as_far_as_there_is_one(world: World) -> None:
     async with world.uow.statement() as tx:
-        assert await tx.accounts.now(world.account.id) == (AccountStatus.ACTIVE, NOON, DAY, False, None)
+        assert await tx.accounts.now(world.account.id) == (AccountStatus.ACTIVE, NOON, DAY, False, None, False)
         lonely = new_account("lonely", source="no such market")
         await tx.accounts.add(StoredAccount(account=lonely, credentials=b"", base_url="http://127.0.0.1:1"))
-        assert await tx.accounts.now(lonely.id) == (AccountStatus.ACTIVE, None, None, False, None)
+        assert await tx.accounts.now(lonely.id) == (AccountStatus.ACTIVE, None, None, False, None, False)
         await tx.accounts.pause(lonely.id)
-        assert await tx.accounts.now(lonely.id) == (AccountStatus.PAUSED, None, None, False, None)
+        assert await tx.accounts.now(lonely.id) == (AccountStatus.PAUSED, None, None, False, None, False)
 
 
 async def test_an_instrument_keeps_its_id_when_its_facts_change(world: World) -> None:

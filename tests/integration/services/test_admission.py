@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.core.accounts import BlockReason
+from app.core.accounts import AccountMode, BlockReason
 from app.core.errors import InvalidOrder
 from app.core.orders import OrderType, Product, Purpose, Side
+from app.infra.ids import new_id
+from app.repositories.accounts import StoredAccount
 from app.services.orders import OrderAnswer, OrderRequest
 from tests.harness.desk import Desk
 from tests.integration.services.conftest import Floor
@@ -146,6 +148,27 @@ async def test_exits_at_the_same_moment_never_take_more_than_is_held(plain_desk:
     taken = [answer for answer in answers if answer.order_id is not None]
     assert len(taken) == 3
     assert {answer.refusal_code for answer in answers if answer.order_id is None} == {"nothing_to_reduce"}
+
+
+async def test_a_dead_feed_keeps_nobody_from_reducing_a_position(plain_desk: Desk) -> None:
+    await hold(plain_desk, 30)
+    await plain_desk.execute("UPDATE market_clock SET updated_at = clock_timestamp() - interval '11 minutes'")
+    assert (await ask(plain_desk, ENTRY, "a")).refusal_code == "market_time_unknown"
+    sold = await ask(plain_desk, EXIT, "b")
+    assert (sold.refusal_code, sold.status) == (None, "PENDING")
+    assert str((await plain_desk.order(sold.order_id)).trading_day) == "2019-01-01"
+
+
+async def test_at_a_real_market_the_days_go_on_while_its_feed_is_dead(plain_desk: Desk) -> None:
+    """Else an exit would be given the day before, and end with it."""
+    real = replace(await plain_desk.account_named(), id=new_id(), name="real", mode=AccountMode.LIVE)
+    await plain_desk.execute("UPDATE market_clock SET updated_at = clock_timestamp() - interval '11 minutes'")
+    async with plain_desk.uow.transaction() as tx:
+        await tx.accounts.add(StoredAccount(account=real, credentials=b"", base_url=None))
+        now = await tx.accounts.now(real.id)
+    (row,) = await plain_desk.rows("SELECT (now() AT TIME ZONE 'Asia/Kolkata')::date AS today")
+    assert now is not None
+    assert (now.stale, now.trading_day) == (True, row["today"])
 
 
 async def test_an_exit_is_sent_where_entries_wait(floor: Floor) -> None:
