@@ -102,7 +102,8 @@ def _decides(kind: CommandKind, happened: Happened) -> bool | None:
         return False
     if happened.event in _ABSENT[kind]:
         return True
-    return False if happened.status in TERMINAL_STATUSES else None
+    # The order's end is what a cancel wanted; a change that nothing was seen of is not wanted any more.
+    return kind is CommandKind.MODIFY if happened.status in TERMINAL_STATUSES else None
 
 
 def _pid(actor: str) -> int:
