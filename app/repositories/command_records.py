@@ -26,12 +26,14 @@ _CANCEL_AGAIN = f"clock_timestamp() + make_interval(secs => least(power(2, c.att
 
 # Order and command are locked and looked at again together: a statement that waited for another writer must not
 # judge the order by what its command was before. A repeated NOT_SENT would else end the next worker's claim.
+# A receipt counts even where the order waits to be sent again, or is parked: it keeps it from being sent twice.
 def _placement(event: OrderEvent) -> TextClause:
+    waits = ", 'PENDING', 'PARKED'" if event is OrderEvent.ACCEPTED else ""
     return text(f"""
 WITH held AS (
   SELECT o.id AS order_id
   FROM orders o JOIN order_commands c ON c.order_id = o.id
-  WHERE c.id = :command_id AND c.attempt = :attempt AND c.state IN ('SUBMITTING', 'UNKNOWN', 'DONE')
+  WHERE c.id = :command_id AND c.attempt = :attempt AND c.state IN ('SUBMITTING', 'UNKNOWN', 'DONE'{waits})
     AND {is_legal(event)}
   FOR UPDATE OF o, c
 ), o AS (

@@ -100,7 +100,7 @@ WITH o AS (
   WHERE id = :order_id RETURNING id
 ), c AS (
   UPDATE order_commands SET state = 'DONE' FROM o
-  WHERE order_id = o.id AND kind = 'PLACE' AND state IN ('UNKNOWN', 'PENDING')
+  WHERE order_id = o.id AND kind = 'PLACE' AND state IN ('UNKNOWN', 'PENDING', 'PARKED')
 )
 INSERT INTO order_events (order_id, event, status, actor, detail)
 SELECT id, :event, :event_status, 'keeper', CAST(:detail AS jsonb) FROM o

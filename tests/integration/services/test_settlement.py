@@ -9,11 +9,14 @@ import pytest
 
 from app.core.accounts import BlockReason
 from app.core.attribution import CLOCK_SKEW
+from app.core.commands import CommandState
 from app.core.errors import BrokerUnreadable, SessionDead
 from app.core.instruments import Exchange
-from app.core.orders import OrderType, Product, Side
+from app.core.orders import OrderStatus, OrderType, Product, Side
 from app.core.ports import BrokerOrder, BrokerOrderState, BrokerSession, OrderBook, StrangeRow
+from app.core.transitions import OrderEvent
 from app.keeper.settler import Settler
+from app.repositories.commands import Claim, Finding
 from app.services.order_updates import OrderUpdates
 from app.services.settlement import Settlement
 from tests.integration.services.conftest import Floor, a_session
@@ -119,6 +122,35 @@ async def test_two_late_reads_that_do_not_show_it_prove_an_order_absent_and_ring
     assert (command["state"], command["attempt"]) == ("PENDING", 1)
     assert [ring.command_id for ring in reader.floor.desk.doorbell.rings] == [command["id"]]
     assert (await reader.floor.desk.events(order_id))[-1] == "PROVEN_ABSENT"
+
+
+async def test_an_answer_that_comes_after_a_lying_book_keeps_the_order_from_being_sent_twice(reader: Reader) -> None:
+    """Its worker was stopped with the answer in its hands: that is first-hand, whatever the book did not show."""
+    order_id = await unknown(reader)
+    await reader.read_twice()
+    assert await reader.floor.desk.status(order_id) == "PENDING"
+    command = await reader.floor.desk.command(order_id)
+    order = await reader.floor.desk.order(order_id)
+    terms = order.intent
+    claim = Claim(
+        command["id"], order.id, 1, Exchange.NSE, None, None, terms.side, terms.quantity, terms.order_type,
+        terms.product, terms.validity, terms.price, None, order.tag,
+    )  # fmt: skip
+    taken = Finding(event=OrderEvent.ACCEPTED, command_state=CommandState.DONE, broker_order_id="B1")
+    async with reader.floor.desk.uow.statement() as tx:
+        assert await tx.commands.record(claim._replace(attempt=2), taken, worker="w1") is None
+        assert await tx.commands.record(claim, taken, worker="w1") == (OrderStatus.PLACED, False)
+    await reader.floor.executor.run(command_id=command["id"], account_id=command["account_id"], rung_at=None)
+    assert reader.floor.broker.received == []
+    assert (await reader.floor.desk.command(order_id))["state"] == "DONE"
+
+
+async def test_a_parked_placement_ends_where_its_order_turns_up_at_the_broker(reader: Reader) -> None:
+    """Else closing it later would take the order's other commands with it."""
+    answer = await reader.floor.desk.place(order_type=OrderType.LIMIT, price=Decimal("182.65"))
+    await reader.floor.desk.execute("UPDATE order_commands SET state = 'PARKED', reason = 'too_many_attempts'")
+    await reader.read(a_row("B1", (await reader.floor.desk.order(answer.order_id)).tag))
+    assert await reader.floor.state(answer) == ("PLACED", "DONE", 0)
 
 
 @pytest.mark.parametrize(
