@@ -50,6 +50,7 @@ def measured(rows: list[Row], *, at_s: float, role: str = "worker", pid: int = 7
         ([*CANCELLING, (E.CANCEL_ACCEPTED, S.PLACED, 9)], 3.5, [5.5], [], 0),
         ([*CANCELLING, (E.BROKER_CANCELLED, S.CANCELLED, 9)], 3.5, [5.5], [], 0),
         ([*RESTING, (E.MODIFY_CLAIMED, S.PLACED, 3), (E.MODIFY_ABSENT, S.PLACED, 9)], 3.5, [], [5.5], 0),
+        ([*RESTING, (E.MODIFY_CLAIMED, S.PLACED, 3), (E.BROKER_CANCELLED, S.CANCELLED, 9)], 3.5, [], [5.5], 0),
     ],
 )
 def test_the_time_runs_from_the_harm_until_the_claimed_command_is_decided(
