@@ -84,13 +84,13 @@ SELECT c.id, c.account_id, c.urgency, c.created_at, i.exchange
 FROM c JOIN o ON o.id = c.order_id JOIN instruments i ON i.id = o.instrument_id
 """)
 
-# Somebody else's tag may be on many orders, and in our table tags are unique.
+# Somebody else's tag may be on many orders, and in our table tags are unique. No caller's own id has a slash in it.
 _DISCOVER = text(f"""
 WITH o AS (
   INSERT INTO orders (id, account_id, client_order_id, tag, caller, instrument_id, side, quantity, order_type, product,
     validity, urgency, purpose, origin, price, trigger_price, status, status_reason, broker_order_id, broker_unique_id,
     filled_quantity, trading_day, market_time, received_at, acknowledged_at, done_at)
-  SELECT CAST(:id AS uuid), a.id, 'external:' || CAST(:broker_order_id AS text),
+  SELECT CAST(:id AS uuid), a.id, 'external/' || CAST(:broker_order_id AS text),
     CASE WHEN CAST(:tag AS text) IS NULL
         OR EXISTS (SELECT 1 FROM orders t WHERE t.account_id = a.id AND t.tag = CAST(:tag AS text))
       THEN 'X:' || CAST(:broker_order_id AS text) ELSE CAST(:tag AS text) END,

@@ -250,7 +250,7 @@ async def test_an_invalid_change_is_not_stored_so_the_key_may_be_used_again(floo
 
 async def test_an_order_found_at_the_broker_is_cancelled_like_our_own(floor: Floor) -> None:
     order_id = await floor.desk.placed("X1", **LIMIT)
-    await floor.desk.execute("UPDATE orders SET origin = 'EXTERNAL', client_order_id = 'external:X1', tag = 'X:X1'")
+    await floor.desk.execute("UPDATE orders SET origin = 'EXTERNAL', client_order_id = 'external/X1', tag = 'X:X1'")
     await floor.desk.execute("DELETE FROM order_commands")
     await floor.desk.cancel(order_id)
     await floor.run_change(order_id, "CANCEL")
