@@ -8,6 +8,7 @@ import typer
 
 from app.bootstrap.foundation import Foundation
 from app.commands.console import actor, fail, run, say
+from app.infra.clock import IST
 from app.queue.connection import build_queue_redis
 from app.queue.producer import RedisDoorbell
 from app.services.dead_letters import DeadLetters, NotParked
@@ -30,9 +31,8 @@ def list_alerts(
             found = await tx.alerts.page(open_only=not everything, account_id=None, kind=None, before=None, limit=limit)
         for one in found:
             state = "closed" if one.closed_at else "open"
-            typer.echo(
-                f"{one.id}\t{one.opened_at:%Y-%m-%d %H:%M:%S}\t{state}\t{one.severity}\t{one.kind}\t{one.message}"
-            )
+            opened = one.opened_at.astimezone(IST)
+            typer.echo(f"{one.id}\t{opened:%Y-%m-%d %H:%M:%S} IST\t{state}\t{one.severity}\t{one.kind}\t{one.message}")
 
     run(_list)
 

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from app.services.dead_letters import DeadLetters
 from tests.harness.desk import desk, environment, settings
 from tests.harness.exchange import PROJECT_ROOT
 
@@ -97,3 +99,28 @@ async def test_a_replay_is_requested_without_waiting(database_url: str, redis_ur
         assert sauda("replay", "sample", env=env).returncode == 0
         (row,) = await made.rows("SELECT state, day FROM replays")
         assert (row["state"], row["day"].isoformat()) == ("REQUESTED", "2019-01-01")
+
+
+async def test_parked_commands_and_alerts_are_listed_and_settled(
+    database_url: str, redis_url: str, env: dict[str, str]
+) -> None:
+    async with desk(database_url, redis_url) as made:
+        letters = DeadLetters(uow=made.uow, doorbell=made.doorbell)
+        commands = []
+        for _ in range(2):
+            answer = await made.place()
+            commands.append(str((await made.command(answer.order_id))["id"]))
+            assert await letters.park(UUID(commands[-1]), reason="broker_logged_out", actor="keeper")
+        listed = sauda("dead-letters", "list", env=env).stdout.splitlines()
+        assert [line.split("\t")[0] for line in listed] == commands[::-1]
+        told = sauda("alerts", "list", env=env).stdout.splitlines()
+        assert ["COMMAND_PARKED" in line and " IST\topen\t" in line for line in told] == [True, True]
+
+        for verb, command in (("requeue", commands[0]), ("close", commands[1])):
+            assert sauda("dead-letters", verb, command, "--reason", "looked at it", env=env).returncode == 0
+        again = sauda("dead-letters", "close", commands[1], "--reason", "looked at it", env=env)
+        assert (again.returncode, again.stderr.strip()) == (1, f"sauda: command {commands[1]} is not parked")
+        statuses = [row["status"] for row in await made.rows("SELECT status FROM orders ORDER BY id")]
+        assert statuses == ["PENDING", "CANCELLED"]
+        audited = [row["action"] for row in await made.rows("SELECT action FROM audit_log ORDER BY id")]
+        assert len(audited) == 2
