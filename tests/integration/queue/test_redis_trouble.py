@@ -37,7 +37,7 @@ async def ring_until_heard(redis: ArqRedis, jobs: HeldJobs) -> None:
 async def test_a_wipe_while_jobs_run_harms_neither_them_nor_what_comes_after(server: RedisProcess) -> None:
     jobs = HeldJobs()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run) as worker:
-        assert await a_doorbell(redis).ring([a_ring() for _ in range(5)])
+        assert await a_doorbell(redis).rering([a_ring() for _ in range(5)])
         await eventually(lambda: len(jobs.started) == 5)
         server.flushall()
         jobs.let_go.set()
@@ -52,7 +52,7 @@ async def test_a_bell_that_is_rung_again_after_a_wipe_does_not_start_its_running
     jobs = HeldJobs()
     bell = a_ring()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run, lease_s=60):
-        assert await a_doorbell(redis).ring([bell])
+        assert await a_doorbell(redis).rering([bell])
         await eventually(lambda: len(jobs.started) == 1)
         server.flushall()
         assert await a_doorbell(redis).rering([bell])
@@ -76,13 +76,13 @@ async def test_a_wipe_does_not_make_a_live_worker_look_dead_for_long(server: Red
 
         await eventually(looks_alive)
         server.flushall()
-        await eventually(looks_alive, timeout_s=2.5)
+        await eventually(looks_alive, timeout_s=5)
 
 
 async def test_a_worker_outlives_a_killed_redis_and_goes_on_with_the_new_one(server: RedisProcess) -> None:
     jobs = HeldJobs()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run) as worker:
-        assert await a_doorbell(redis).ring([a_ring() for _ in range(3)])
+        assert await a_doorbell(redis).rering([a_ring() for _ in range(3)])
         await eventually(lambda: len(jobs.started) == 3)
         server.kill()
         jobs.let_go.set()
@@ -95,7 +95,7 @@ async def test_a_worker_outlives_a_killed_redis_and_goes_on_with_the_new_one(ser
 async def test_a_frozen_redis_stops_no_job_and_is_told_of_its_end_afterwards(server: RedisProcess) -> None:
     jobs = HeldJobs()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run, lease_s=60) as worker:
-        assert await a_doorbell(redis).ring([a_ring() for _ in range(3)])
+        assert await a_doorbell(redis).rering([a_ring() for _ in range(3)])
         await eventually(lambda: len(jobs.started) == 3)
         server.pause()
         await eventually(lambda: worker._redis_failures > 0)
@@ -115,7 +115,7 @@ async def test_a_job_whose_lease_ran_out_in_an_outage_is_not_started_twice_by_it
 ) -> None:
     jobs = HeldJobs()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run, lease_s=0.1) as worker:
-        assert await a_doorbell(redis).ring([a_ring()])
+        assert await a_doorbell(redis).rering([a_ring()])
         await eventually(lambda: len(jobs.started) == 1)
         server.pause()
         await eventually(lambda: worker._redis_failures > 1)
@@ -136,7 +136,7 @@ async def test_a_worker_starts_before_redis_and_drains_without_it(server: RedisP
             server.restart()
             await ring_until_heard(redis, jobs)
             jobs.let_go.clear()
-            assert await a_doorbell(redis).ring([a_ring()])
+            assert await a_doorbell(redis).rering([a_ring()])
             await eventually(lambda: len(jobs.started) == 2)
             server.kill()
             jobs.let_go.set()
@@ -147,7 +147,7 @@ async def test_what_finished_while_redis_refused_writes_is_given_back_later(serv
     jobs = HeldJobs()
     async with queue_client(server.url) as redis, running_worker(server.url, jobs.run) as worker:
         bell = a_ring()
-        assert await a_doorbell(redis).ring([bell])
+        assert await a_doorbell(redis).rering([bell])
         await eventually(lambda: len(jobs.started) == 1)
         await redis.config_set("min-replicas-to-write", 1)
         assert not await a_doorbell(redis).ring([a_ring()])

@@ -55,7 +55,7 @@ async def test_a_rung_bell_is_run_and_nothing_is_left_of_it(redis: ArqRedis, red
     jobs = Jobs()
     async with running_worker(redis_url, jobs.run) as worker:
         bells = [a_ring(urgency) for urgency in Urgency]
-        assert await a_doorbell(redis).ring(bells)
+        assert await a_doorbell(redis).rering(bells)
         await eventually(lambda: jobs.done == Counter(str(bell.command_id) for bell in bells))
         await eventually(lambda: all_gone(redis))
         assert (worker.jobs_complete, worker.jobs_failed, worker.jobs_retried) == (4, 0, 0)
@@ -68,7 +68,7 @@ async def test_an_idle_worker_is_woken_and_does_not_poll(redis: ArqRedis, redis_
         waits = []
         for number in range(1, 6):
             started = time.monotonic()
-            assert await a_doorbell(redis).ring([a_ring()])
+            assert await a_doorbell(redis).rering([a_ring()])
             await eventually(lambda due=number: len(jobs.order) == due)
             waits.append(time.monotonic() - started)
         assert sorted(waits)[2] < 0.1
@@ -105,7 +105,7 @@ async def test_a_put_off_job_wakes_its_worker_on_time_even_on_a_redis_that_knew_
     jobs.answers = [PutOff(0.3)]
     async with running_worker(redis_url, jobs.run) as worker:
         bell = a_ring()
-        assert await a_doorbell(redis).ring([bell])
+        assert await a_doorbell(redis).rering([bell])
         await eventually(lambda: worker.jobs_complete == 1)
         first, second = jobs.times
         assert 0.29 < second - first < 0.9
@@ -117,9 +117,9 @@ async def test_a_failing_job_is_put_off_and_the_others_go_on(redis: ArqRedis, re
     jobs.answers = [RuntimeError("boom")]
     async with running_worker(redis_url, jobs.run) as worker:
         failing, fine = a_ring(), a_ring()
-        assert await a_doorbell(redis).ring([failing])
+        assert await a_doorbell(redis).rering([failing])
         await eventually(lambda: worker.jobs_failed == 1)
-        assert await a_doorbell(redis).ring([fine])
+        assert await a_doorbell(redis).rering([fine])
         await eventually(lambda: jobs.done[str(fine.command_id)] == 1)
 
         async def is_delayed() -> bool:
@@ -143,7 +143,7 @@ async def test_a_job_that_no_worker_here_knows_is_kept_for_one_that_does(redis: 
 
 async def test_a_payload_that_cannot_be_read_is_taken_down(redis: ArqRedis, redis_url: str) -> None:
     bell = a_ring()
-    assert await a_doorbell(redis).ring([bell])
+    assert await a_doorbell(redis).rering([bell])
     await redis.set(job_key_prefix + str(bell.command_id), b"\x80\x05K\x01.")
     async with running_worker(redis_url, Jobs().run) as worker:
         await eventually(lambda: worker.jobs_failed == 1)
@@ -162,7 +162,7 @@ async def test_a_job_that_takes_too_long_is_cancelled_and_put_off(redis: ArqRedi
 
     async with running_worker(redis_url, stuck) as worker:
         worker.job_timeout_s = 0.05
-        assert await a_doorbell(redis).ring([a_ring()])
+        assert await a_doorbell(redis).rering([a_ring()])
         await eventually(lambda: worker.jobs_failed == 1)
         assert cancelled.is_set()
 
@@ -174,7 +174,7 @@ async def test_a_stop_loss_starts_at_once_behind_ten_thousand_orders(redis: ArqR
         await eventually(lambda: len(jobs.ran) == 7)
         exits = [a_ring(Urgency.STOP_LOSS) for _ in range(3)]
         started = time.monotonic()
-        assert await a_doorbell(redis).ring(exits)
+        assert await a_doorbell(redis).rering(exits)
         await eventually(lambda: all(jobs.done[str(bell.command_id)] for bell in exits))
         assert time.monotonic() - started < 0.5
         assert len(jobs.ran) == 10
@@ -187,7 +187,7 @@ async def test_a_lease_is_renewed_for_as_long_as_its_job_runs(redis: ArqRedis, r
         running_worker(redis_url, jobs.run, lease_s=0.3) as first,
         running_worker(redis_url, jobs.run, lease_s=0.3) as second,
     ):
-        assert await a_doorbell(redis).ring([a_ring() for _ in range(5)])
+        assert await a_doorbell(redis).rering([a_ring() for _ in range(5)])
         await eventually(lambda: len(jobs.ran) == 5)
         several_leases = time.monotonic() + 1.2
         await eventually(lambda: time.monotonic() > several_leases)
@@ -200,7 +200,7 @@ async def test_a_lease_is_renewed_for_as_long_as_its_job_runs(redis: ArqRedis, r
 async def test_a_lease_of_a_dead_worker_runs_out_and_another_takes_the_job(redis: ArqRedis, redis_url: str) -> None:
     jobs = Jobs(hold=True)
     async with running_worker(redis_url, jobs.run, lease_s=0.3):
-        assert await a_doorbell(redis).ring([a_ring()])
+        assert await a_doorbell(redis).rering([a_ring()])
         await eventually(lambda: len(jobs.ran) == 1)
     async with running_worker(redis_url, jobs.run):
         jobs.let_go.set()
@@ -214,10 +214,10 @@ async def test_a_draining_worker_picks_no_more_and_finishes_what_runs(redis: Arq
     )
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run_until(stop, drain_s=10))
-    assert await a_doorbell(redis).ring([a_ring() for _ in range(4)])
+    assert await a_doorbell(redis).rering([a_ring() for _ in range(4)])
     await eventually(lambda: len(jobs.ran) == 2)
     stop.set()
-    assert await a_doorbell(redis).ring([a_ring(Urgency.STOP_LOSS)])
+    assert await a_doorbell(redis).rering([a_ring(Urgency.STOP_LOSS)])
     jobs.let_go.set()
     await asyncio.wait_for(running, timeout=5)
     await worker.close()
@@ -230,7 +230,7 @@ async def test_a_draining_worker_picks_no_more_and_finishes_what_runs(redis: Arq
 async def test_a_drain_ends_at_its_deadline_and_leaves_the_lease_to_run_out(redis: ArqRedis, redis_url: str) -> None:
     jobs = Jobs(hold=True)
     async with running_worker(redis_url, jobs.run, drain_s=0.1):
-        assert await a_doorbell(redis).ring([a_ring()])
+        assert await a_doorbell(redis).rering([a_ring()])
         await eventually(lambda: len(jobs.ran) == 1)
     assert sum(jobs.done.values()) == 0
     assert await redis.zcard(STANDARD.ready) == 1
@@ -256,7 +256,7 @@ async def test_hooks_and_context_are_those_of_arq(redis: ArqRedis, redis_url: st
         on_shutdown=note,
     )
     bell = a_ring()
-    assert await a_doorbell(redis).ring([bell])
+    assert await a_doorbell(redis).rering([bell])
     running = asyncio.create_task(worker.async_run())
     await eventually(lambda: worker.jobs_complete == 1)
     running.cancel()

@@ -83,7 +83,7 @@ async def test_the_jobs_of_a_killed_worker_are_run_by_another(redis: ArqRedis, w
     await redis.set(HOLD_KEY, 1)
     victim = workers.start(slots=10)
     bells = [a_ring() for _ in range(5)]
-    assert await a_doorbell(redis).ring(bells)
+    assert await a_doorbell(redis).rering(bells)
 
     async def all_started() -> bool:
         return await redis.llen(STARTED_KEY) == 5
@@ -106,7 +106,7 @@ async def test_a_worker_stopped_for_longer_than_its_lease_frees_no_others_lease(
     await redis.set(HOLD_KEY, 1)
     sleeper = workers.start(slots=10)
     bell = a_ring()
-    assert await a_doorbell(redis).ring([bell])
+    assert await a_doorbell(redis).rering([bell])
 
     async def starts(count: int) -> bool:
         return await redis.llen(STARTED_KEY) == count
@@ -137,7 +137,7 @@ async def test_either_signal_drains_once_and_ends_in_order(
 ) -> None:
     await redis.set(HOLD_KEY, 1)
     process = workers.start(slots=3)
-    assert await a_doorbell(redis).ring([a_ring() for _ in range(6)])
+    assert await a_doorbell(redis).rering([a_ring() for _ in range(6)])
 
     async def slots_are_busy() -> bool:
         return await redis.llen(STARTED_KEY) == 2
